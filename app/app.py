@@ -1,0 +1,22 @@
+"""Assembles the service: `app` for an ASGI server, `handler` for Lambda."""
+
+from fastapi import FastAPI
+
+from app.correlation_id import CorrelationIdMiddleware
+from app.lambda_handler import create_handler
+from app.logs import configure_logging
+from app.request_log import RequestLogMiddleware
+from app.routers import goodbye, hello
+
+configure_logging()
+
+# A slash redirect would drop API Gateway's stage from the path; the routers serve both spellings.
+app = FastAPI(title="hello-lambda", redirect_slashes=False)
+app.include_router(hello.router)
+app.include_router(goodbye.router)
+
+# The last one added is the outermost: the correlation id must be there before anything is logged.
+app.add_middleware(RequestLogMiddleware)
+app.add_middleware(CorrelationIdMiddleware)
+
+handler = create_handler(app)

@@ -1,0 +1,196 @@
+"""What the tests share. What a machine lacks is skipped with the reason, and fails where CI=true."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+
+from app.app import app
+
+ROOT = Path(__file__).parent.parent
+EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
+INVOCATIONS = "2015-03-31/functions/function/invocations"
+ACCOUNT_ID = "123456789012"
+REGION = "eu-central-1"
+
+# make gives the recipes it runs its own flags, and pytest may run under make.
+CLEAN_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("AWS_", "MAKE", "MFLAGS", "LAMBDA_")) or name == "AWS_CA_BUNDLE"
+}
+
+
+def load_event(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / f"tests/events/{name}.json").read_text())
+    return event
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def require(*tools: str) -> None:
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing:
+        skip_or_fail(f"needs {', '.join(missing)}")
+
+
+def find_free_port() -> int:
+    """A port that is free now, with the one above it free too, which the emulator's Runtime API takes."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            httpx.get(url, timeout=5)
+            return
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs make as a user would from a shell that holds nothing of AWS but what is given."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": os.devnull, **environment},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@contextmanager
+def running(command: list[str], *, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, with everything that it started ended at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**CLEAN_ENVIRONMENT, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def call() -> Callable[..., httpx.Response]:
+    """Sends a request to the app, without a server between."""
+
+    def call(method: str, path: str, **arguments: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+                return await client.request(method, path, **arguments)
+
+        return asyncio.run(send())
+
+    return call
+
+
+@pytest.fixture
+def failing_route() -> Iterator[str]:
+    """A route, for one test, that fails and holds a secret while it does."""
+
+    @app.get("/fail")
+    async def fail() -> None:
+        password = "hunter2"
+        raise RuntimeError(f"failed with a password of {len(password)} letters")
+
+    yield "/fail"
+    app.router.routes.pop()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A clean checkout of this tree as it is now, in a path with a space."""
+    require("git")
+    copy = tmp_path / "a checkout"
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "a commit"]):
+        subprocess.run([*git, *command], cwd=copy, check=True, timeout=60)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> None:
+    require("docker")
+    if subprocess.run(["docker", "version"], capture_output=True, timeout=60).returncode:
+        skip_or_fail("needs a Docker engine that answers `docker version`")
+
+
+@pytest.fixture(scope="session")
+def image(docker_engine: None) -> str:
+    """The image, built by the Makefile."""
+    base = "public.ecr.aws/lambda/python:3.13"
+    for command in (["docker", "image", "inspect", base], ["docker", "pull", base]):
+        if subprocess.run(command, capture_output=True, timeout=600).returncode == 0:
+            break
+    else:
+        skip_or_fail(f"needs {base}, which could not be pulled")
+    build = run_make("build_image")
+    assert build.returncode == 0, build.stderr
+    return "hello-lambda"
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """An AWS account on this machine; gives the environment in which the Makefile deploys to it."""
+    require("aws")
+    port = find_free_port()
+    settings = {
+        "AUTH": "true",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+    }
+    log = tmp_path_factory.mktemp("emulator") / "log"
+    with running([sys.executable, "-m", "ministack"], log=log, **settings):
+        wait_for(f"http://127.0.0.1:{port}/_ministack/health")
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCOUNT_ID": ACCOUNT_ID,
+            "AWS_REGION": REGION,
+            "ECR_REGISTRY": f"127.0.0.1:{port}",
+        }

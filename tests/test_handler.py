@@ -1,0 +1,183 @@
+"""The handler as Lambda calls it, on the events that AWS sends and on others."""
+
+import base64
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import EVENTS, load_event
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.app import app, handler
+
+CONTEXT = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
+GUIDE = load_event("guide")
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_handler_answers_every_kind_of_event(name: str) -> None:
+    answer = handler(load_event(name), CONTEXT)
+    assert (answer["statusCode"], answer["body"], answer["isBase64Encoded"]) == (
+        200,
+        '{"message":"Hello, World"}',
+        False,
+    )
+
+
+def test_handler_answers_goodbye() -> None:
+    answer = handler({**GUIDE, "resource": "/goodbye", "path": "/goodbye/"}, CONTEXT)
+    assert (answer["statusCode"], answer["body"]) == (200, '{"message":"Goodbye, World"}')
+
+
+def test_handler_answers_the_guides_envelope() -> None:
+    answer = handler({**GUIDE, "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+    assert answer == {
+        "isBase64Encoded": False,
+        "statusCode": 200,
+        "headers": {"content-length": "26", "content-type": "application/json", "x-correlation-id": "mine"},
+        "multiValueHeaders": {},
+        "body": '{"message":"Hello, World"}',
+    }
+
+
+@pytest.mark.parametrize("name", ["guide", "rest_api"])
+def test_handler_takes_a_rest_event_with_a_version(name: str) -> None:
+    answer = handler({**load_event(name), "version": "1.0"}, CONTEXT)
+    assert (answer["statusCode"], answer["body"]) == (200, '{"message":"Hello, World"}')
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_handler_takes_the_callers_correlation_id(name: str) -> None:
+    event = load_event(name)
+    if "multiValueHeaders" in event:
+        event["multiValueHeaders"]["X-Correlation-Id"] = ["mine"]
+    if "headers" in event or "multiValueHeaders" not in event:
+        event.setdefault("headers", {})["X-Correlation-Id"] = "mine"
+    answer = handler(event, CONTEXT)
+    assert "mine" in (
+        answer.get("headers", {}).get("x-correlation-id"),
+        *answer.get("multiValueHeaders", {}).get("x-correlation-id", []),
+    )
+
+
+def test_handler_answers_multi_value_alb_in_kind() -> None:
+    answer = handler(load_event("alb_multi_value"), CONTEXT)
+    assert answer["multiValueHeaders"]["content-type"] == ["application/json"]
+    assert "headers" not in answer
+
+
+def refuse(event: Any) -> str:
+    """The detail of the 400 that an event gets, once everything else about the answer is right."""
+    answer = handler(event, CONTEXT)
+    body = json.loads(answer["body"])
+    correlation_id = answer["headers"].pop("x-correlation-id")
+    assert answer == {
+        "isBase64Encoded": False,
+        "statusCode": 400,
+        "headers": {"content-length": str(len(answer["body"])), "content-type": "application/json"},
+        "body": answer["body"],
+    }
+    assert len(correlation_id) == 36
+    assert list(body) == ["detail"]
+    return str(body["detail"])
+
+
+@pytest.mark.parametrize("event", [[], None, "text", "", 3, 1.5, True])
+def test_handler_refuses_what_is_no_object(event: Any) -> None:
+    assert "event: " in refuse(event)
+
+
+@pytest.mark.parametrize("event", [{}, {"source": "warm-up"}, {"Records": []}, {"version": "1.0"}])
+def test_handler_names_all_five_fields_of_an_event_without_them(event: Any) -> None:
+    detail = refuse(event)
+    assert [name for name in GUIDE if f"{name}: " not in detail] == []
+
+
+@pytest.mark.parametrize("name", list(GUIDE))
+def test_handler_names_the_missing_field(name: str) -> None:
+    detail = refuse({key: value for key, value in GUIDE.items() if key != name})
+    assert [field for field in GUIDE if f"{field}: " in detail] == [name]
+
+
+@pytest.mark.parametrize("value", [3, [], ["a"], True])
+@pytest.mark.parametrize("name", list(GUIDE))
+def test_handler_names_the_field_of_the_wrong_type(name: str, value: Any) -> None:
+    detail = refuse({**GUIDE, name: value})
+    assert [field for field in GUIDE if f"{field}: " in detail] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "wrong"),
+    [
+        ("guide", {"headers": ["a"]}, "headers"),
+        ("guide", {"headers": {"a": None}}, "headers.a"),
+        ("guide", {"headers": {"host": "a:b"}}, "headers"),
+        ("guide", {"headers": {"host": "::1"}}, "headers"),
+        ("guide", {"headers": {"x-forwarded-port": ""}}, "headers"),
+        ("guide", {"headers": {"a": "\ud800"}}, "headers"),
+        ("guide", {"multiValueHeaders": {"a": "b"}}, "multiValueHeaders.a"),
+        ("guide", {"multiValueQueryStringParameters": {"a": "b"}}, "multiValueQueryStringParameters.a"),
+        ("guide", {"requestContext": {"identity": None}}, "requestContext.identity"),
+        ("guide", {"body": {"a": 1}}, "body"),
+        ("guide", {"body": "a", "isBase64Encoded": True}, "body"),
+        ("guide", {"isBase64Encoded": "yes"}, "isBase64Encoded"),
+        ("http_api", {"requestContext": {}}, "requestContext.http"),
+        ("http_api", {"requestContext": {"http": {"method": "GET", "path": "/"}}}, "requestContext.http.sourceIp"),
+        ("http_api", {"headers": None}, "headers"),
+        ("http_api", {"cookies": "a=b"}, "cookies"),
+        ("alb", {"headers": None}, "headers"),
+        ("alb", {"path": None}, "path"),
+        ("alb_multi_value", {"multiValueHeaders": None}, "multiValueHeaders"),
+    ],
+)
+def test_handler_names_what_is_wrong_in_any_kind_of_event(name: str, change: dict[str, Any], wrong: str) -> None:
+    assert wrong in refuse({**load_event(name), **change}).split(": ", 1)[1]
+
+
+def test_handler_keeps_the_refusal_of_a_huge_event_short() -> None:
+    assert len(refuse({**GUIDE, "headers": {"x" * 5_000_000: 1}})) < 3000
+
+
+def test_handler_refuses_with_the_callers_correlation_id() -> None:
+    answer = handler({"headers": {"X-Correlation-ID": "mine"}}, CONTEXT)
+    assert (answer["statusCode"], answer["headers"]["x-correlation-id"]) == (400, "mine")
+
+
+def test_handler_answers_an_unhandled_exception_with_500(failing_route: str) -> None:
+    answer = handler({**GUIDE, "path": failing_route, "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+    assert (answer["statusCode"], answer["body"]) == (500, '{"detail":"Internal Server Error"}')
+    assert answer["headers"]["x-correlation-id"] == "mine"
+
+
+def test_handler_answers_500_where_the_answer_itself_is_broken() -> None:
+    @app.get("/latin")
+    async def latin() -> Response:
+        return Response(headers={"x-name": "é"})  # Mangum reads headers as UTF-8
+
+    try:
+        answer = handler({**GUIDE, "path": "/latin"}, CONTEXT)
+    finally:
+        app.router.routes.pop()
+    assert (answer["statusCode"], json.loads(answer["body"])) == (500, {"detail": "Internal Server Error"})
+
+
+def test_handler_passes_query_and_body_on() -> None:
+    @app.post("/echo")
+    async def echo(request: Request) -> dict[str, Any]:
+        return {"query": request.query_params.multi_items(), "body": (await request.body()).decode()}
+
+    event = {
+        **GUIDE,
+        "httpMethod": "POST",
+        "path": "/echo",
+        "multiValueQueryStringParameters": {"a": ["1", "2 3"], "ä": ["&"]},
+        "body": base64.b64encode("dünn".encode()).decode(),
+        "isBase64Encoded": True,
+    }
+    try:
+        answer = handler(event, CONTEXT)
+    finally:
+        app.router.routes.pop()
+    assert json.loads(answer["body"]) == {"query": [["a", "1"], ["a", "2 3"], ["ä", "&"]], "body": "dünn"}

@@ -1,0 +1,160 @@
+"""What is written to stdout, by processes of their own: on Lambda, under uvicorn, and at start."""
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import CLEAN_ENVIRONMENT, ROOT, find_free_port, load_event, running, wait_for
+
+GUIDE = load_event("guide")
+FAILING_ROUTE = """
+@app.get("/fail")
+async def fail():
+    password = "hunter2"
+    raise RuntimeError(f"failed with a password of {len(password)} letters")
+"""
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def invoke(*events: Any, setup: str = "", **environment: str) -> str:
+    """What an execution environment of Lambda's writes while it handles the events."""
+    code = f"""
+import json, logging
+from types import SimpleNamespace
+from loguru import logger
+from app.app import app, handler
+{setup}
+context = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
+for event in json.loads({json.dumps(events)!r}):
+    handler(event, context)
+"""
+    process = run_python(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda", **environment)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+def invoke_and_parse(*events: Any, setup: str = "", **environment: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in invoke(*events, setup=setup, **environment).splitlines()]
+
+
+def test_lambda_log_is_one_flat_json_line_per_request() -> None:
+    rest_event = load_event("rest_api")
+    first, second = invoke_and_parse(
+        {**GUIDE, "headers": {"x-correlation-id": "mine"}},
+        {**rest_event, "multiValueHeaders": {"x-correlation-id": ["yours"]}, "path": "/nothing"},
+    )
+    for line in (first, second):
+        assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+        assert 0 <= line.pop("duration_ms") < 10_000
+    assert first == {
+        "level": "INFO",
+        "message": "GET /hello/ 200",
+        "correlation_id": "mine",
+        "aws_request_id": "8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10",
+        "method": "GET",
+        "path": "/hello/",
+        "status": 200,
+        "cold_start": True,
+    }
+    assert second == {
+        "level": "INFO",
+        "message": "GET /nothing 404",
+        "correlation_id": "yours",
+        "aws_request_id": "8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10",
+        "api_gateway_request_id": rest_event["requestContext"]["requestId"],
+        "method": "GET",
+        "path": "/nothing",
+        "status": 404,
+        "cold_start": False,
+    }
+
+
+def test_lambda_log_has_the_timestamp_in_utc_wherever_it_runs() -> None:
+    (line,) = invoke_and_parse(GUIDE, TZ="Asia/Tokyo")
+    assert abs(datetime.fromisoformat(line["timestamp"]).timestamp() - datetime.now().timestamp()) < 60
+
+
+def test_lambda_log_of_a_refused_event_is_one_line() -> None:
+    (line,) = invoke_and_parse({"headers": {"x-correlation-id": "mine"}, "requestContext": {"requestId": "theirs"}})
+    assert (line["level"], line["status"], line["correlation_id"]) == ("WARNING", 400, "mine")
+    assert (line["method"], line["path"], line["api_gateway_request_id"]) == (None, None, "theirs")
+
+
+def test_lambda_log_of_an_exception_is_one_line_without_values() -> None:
+    output = invoke({**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}, setup=FAILING_ROUTE)
+    (line,) = (json.loads(line) for line in output.splitlines())
+    assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
+    assert line["exception"].startswith("Traceback (most recent call last):\n")
+    assert line["exception"].endswith("RuntimeError: failed with a password of 7 letters\n")
+    assert "hunter2" not in output.replace('password = "hunter2"', "")
+
+
+def test_lambda_log_cannot_be_forged_by_a_newline() -> None:
+    forged = '/a\n{"level": "ERROR"}\r\u2028\x85b'
+    event = {**GUIDE, "path": forged, "headers": {"user-agent": "a\nb", "x-correlation-id": "a\nb"}}
+    (line,) = invoke_and_parse(event)
+    assert line["path"] == forged
+    assert "\n" not in line["correlation_id"]
+
+
+def test_lambda_log_takes_the_standard_library_and_other_lines_of_the_request() -> None:
+    setup = """
+@app.get("/talk")
+async def talk():
+    logging.getLogger("a.library").warning("from %s", "logging")
+    logger.info("from loguru {not a field}")
+"""
+    event = {**GUIDE, "path": "/talk", "headers": {"x-correlation-id": "mine"}}
+    lines = invoke_and_parse(event, setup=setup)
+    assert [(line["level"], line["message"], line["correlation_id"]) for line in lines] == [
+        ("WARNING", "from logging", "mine"),
+        ("INFO", "from loguru {not a field}", "mine"),
+        ("INFO", "GET /talk 200", "mine"),
+    ]
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("INFO", 1), ("", 1), ("WARNING", 0)])
+def test_log_level_is_read_from_the_environment(level: str, lines: int) -> None:
+    messages = [line["message"] for line in invoke_and_parse(GUIDE, LOG_LEVEL=level)]
+    assert messages.count("GET /hello/ 200") == lines
+
+
+def test_log_level_that_is_wrong_fails_at_start_with_the_right_ones() -> None:
+    process = run_python("import app.app", LOG_LEVEL="chatty")
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1] == (
+        "ValueError: LOG_LEVEL=CHATTY is not a log level: "
+        "set it to one of TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR, CRITICAL"
+    )
+
+
+def test_uvicorn_log_is_readable_with_one_line_per_request(tmp_path: Path) -> None:
+    port = find_free_port()
+    log = tmp_path / "log"
+    with running([sys.executable, "-m", "uvicorn", "app.app:app", "--port", str(port)], log=log):
+        wait_for(f"http://127.0.0.1:{port}/hello/")
+        httpx.get(f"http://127.0.0.1:{port}/a%0aINFO%1b[31m", headers={"x-correlation-id": "mine"})
+    lines = [line for line in log.read_text().splitlines() if "mine" in line]
+    assert [line.split(" | ")[1:] for line in lines] == [["INFO    ", r"mine - GET /a\nINFO\x1b[31m 404"]]
+    assert "| INFO     | - - Application startup complete." in log.read_text()
+
+
+def test_log_has_colour_on_a_terminal() -> None:
+    command = [sys.executable, "-c", "import app.app; from loguru import logger; logger.error(1)"]
+    process = run_python(f"import pty; pty.spawn({command})", TERM="xterm")
+    assert "\x1b[1mERROR" in process.stdout
