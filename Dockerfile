@@ -1,0 +1,23 @@
+ARG PYTHON_VERSION=3.13
+
+# The base that Lambda runs: it brings the runtime interface client, and the emulator for `docker run`.
+# Both stages stand on it, so that what is compiled here fits what runs there.
+FROM public.ecr.aws/lambda/python:${PYTHON_VERSION} AS build
+WORKDIR /build
+
+# Dependencies before code: a change of the code does not install them again.
+COPY requirements.txt ./
+RUN python3 -m pip install --no-cache-dir --no-compile --target package --requirement requirements.txt
+
+COPY app package/app/
+
+# /var/task is read-only on Lambda: what is not compiled here is compiled again at every cold start.
+# Unchecked, for nothing here changes any more. Lambda's user reads the files, whatever the umask was here.
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod -R a+rX package
+
+# The second stage leaves behind what only the build needed.
+FROM public.ecr.aws/lambda/python:${PYTHON_VERSION}
+COPY --from=build /build/package ${LAMBDA_TASK_ROOT}/
+
+# The module app.app and the function `handler` in it.
+CMD ["app.app.handler"]
