@@ -1,0 +1,273 @@
+"""The Makefile: what it needs, what it reads, and what it hands on. Stand-ins note how they were called."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import INVOCATIONS, ROOT, find_free_port, load_event, run_make, running, wait_for
+
+Stub = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Stub:
+    """Puts programs first in PATH that note their arguments and their AWS environment, and do nothing."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+
+    def stub(*names: str, exit_code: int = 0) -> dict[str, str]:
+        for name in names:
+            program = directory / name
+            program.write_text(
+                f'#!/bin/sh\necho "{name} $*" >>"{tmp_path}/calls"\n'
+                f'env | grep -E "^(AWS|BUILDX)_" | sort >>"{tmp_path}/calls"\nexit {exit_code}\n'
+            )
+            program.chmod(0o755)
+        return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+    return stub
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Callable[[], str]:
+    """What the stand-ins noted so far."""
+    return lambda: (tmp_path / "calls").read_text() if (tmp_path / "calls").exists() else ""
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> str:
+    """A PATH with the ordinary programs, and neither docker, aws nor conda."""
+    directory = tmp_path / "bare"
+    directory.mkdir()
+    for name in ("sh", "make", "awk", "sed", "git", "date", "cat", "cmp", "env", "grep"):
+        (directory / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    return str(directory)
+
+
+def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str) -> None:
+    process = subprocess.run(["make"], cwd=ROOT, env={"PATH": bare_path}, capture_output=True, text=True, timeout=30)
+    assert (process.returncode, process.stderr) == (0, "")
+    lines = process.stdout.splitlines()
+    assert [line for line in lines if line and not line.startswith(" ")] == [
+        "Development",
+        "Lambda on this machine",
+        "Lambda on AWS",
+    ]
+    targets = {line.split()[0] for line in lines if line.startswith("  ")}
+    assert targets >= {
+        *("create_environment", "requirements", "run_app", "build_image", "run_container", "run_lambda"),
+        *("create_ecr_repository", "deploy_to_ecr", "create_lambda_function", "test", "lint", "clean"),
+    }
+    assert max(len(line) for line in lines) <= 100
+
+
+@pytest.mark.parametrize(
+    ("target", "variables"),
+    [
+        ("create_ecr_repository", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("deploy_to_ecr", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("create_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_LAMBDA_ROLE_ARN"]),
+        ("delete_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("delete_ecr_repository", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+    ],
+)
+def test_target_names_every_missing_variable_and_does_nothing(
+    target: str, variables: list[str], stub: Stub, calls: Callable[[], str]
+) -> None:
+    process = run_make(target, **stub("aws", "docker"))
+    assert process.returncode == 2
+    assert [line.split()[0] for line in process.stderr.splitlines()[:-1]] == variables
+    assert all(" is not set: " in line for line in process.stderr.splitlines()[:-1])
+    assert [
+        line for line in calls().splitlines() if line.split()[0] in ("aws", "docker") and line[:14] != "docker version"
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "tools"),
+    [
+        ("build_image", ["docker"]),
+        ("run_container", ["docker"]),
+        ("create_ecr_repository", ["aws"]),
+        ("deploy_to_ecr", ["aws", "docker"]),
+        ("create_lambda_function", ["aws"]),
+        ("create_environment", ["conda"]),
+    ],
+)
+def test_target_names_every_missing_tool(target: str, tools: list[str], bare_path: str) -> None:
+    process = run_make(
+        target, PATH=bare_path, AWS_ACCOUNT_ID="123456789012", AWS_REGION="eu-central-1", AWS_LAMBDA_ROLE_ARN="arn"
+    )
+    assert process.returncode == 2
+    said = [line for line in process.stderr.splitlines() if "is not installed" in line]
+    assert [line.split()[0] for line in said] == tools
+
+
+def test_target_names_a_docker_engine_that_does_not_answer(stub: Stub) -> None:
+    process = run_make("build_image", **stub("docker", exit_code=1))
+    assert process.returncode == 2
+    assert process.stderr.startswith("no Docker engine answers: start Docker, ")
+
+
+@pytest.mark.parametrize("target", ["build_image", "create_lambda_function"])
+def test_target_refuses_an_unknown_architecture(target: str, stub: Stub) -> None:
+    process = run_make(target, "ARCHITECTURE=sparc", **stub("docker", "aws"))
+    assert "ARCHITECTURE=sparc is neither x86_64 nor arm64" in process.stderr
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize(("architecture", "platform"), [("x86_64", "linux/amd64"), ("arm64", "linux/arm64")])
+def test_architecture_drives_image_and_function(
+    architecture: str, platform: str, stub: Stub, calls: Callable[[], str]
+) -> None:
+    settings = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "AWS_LAMBDA_ROLE_ARN": "arn"}
+    assert run_make("build_image", f"ARCHITECTURE={architecture}", **stub("docker")).returncode == 0
+    assert f"docker build --platform {platform} --tag hello-lambda .\n" in calls()
+    assert "BUILDX_NO_DEFAULT_ATTESTATIONS=1\n" in calls()
+    process = run_make("create_lambda_function", "--dry-run", f"ARCHITECTURE={architecture}", **settings)
+    assert f"--architectures {architecture} " in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "region"),
+    [
+        ("AWS_REGION=eu-west-1", "eu-west-1"),
+        ("AWS_REGION='eu-west-1'", "eu-west-1"),
+        ('AWS_REGION="eu-west-1"', "eu-west-1"),
+        ("export AWS_REGION = eu-west-1  ", "eu-west-1"),
+        ("AWS_REGION=eu-west-1 # Ireland", "eu-west-1"),
+        ("AWS_REGION=eu-west-1\r", "eu-west-1"),
+        ("AWS_REGION=us-east-1\nAWS_REGION=eu-west-1", "eu-west-1"),
+        ("#AWS_REGION=us-east-1\nMY_AWS_REGION=us-east-1\nAWS_REGION=eu-west-1", "eu-west-1"),
+        ("AWS_REGION=a$(HOME)b$$c", "a$(HOME)b$$c"),
+    ],
+)
+def test_env_file_is_read_as_dotenv_reads_it(tmp_path: Path, line: str, region: str) -> None:
+    (tmp_path / ".env").write_bytes(f"{line}\n".encode())
+    process = run_make("--eval", "show: ; @printf '%s' '$(AWS_REGION)'", "show", ENV_FILE=str(tmp_path / ".env"))
+    assert (process.stdout, process.stderr) == (region, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "region"),
+    [
+        ([], {}, "from-file"),
+        ([], {"AWS_REGION": "from-shell"}, "from-shell"),
+        (["AWS_REGION=from-make"], {"AWS_REGION": "from-shell"}, "from-make"),
+    ],
+)
+def test_command_line_wins_over_environment_and_env_file(
+    tmp_path: Path, stub: Stub, calls: Callable[[], str], arguments: list[str], environment: dict[str, str], region: str
+) -> None:
+    (tmp_path / ".env").write_text("AWS_REGION=from-file\nAWS_ACCOUNT_ID=123456789012\n")
+    run_make("create_ecr_repository", *arguments, ENV_FILE=str(tmp_path / ".env"), **environment, **stub("aws"))
+    assert calls().startswith(f"aws --region {region} ecr describe-repositories")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"AWS_ACCESS_KEY": "AKIAINVOKER", "AWS_SECRET_ACCESS_KEY": "invokers", "AWS_SESSION_TOKEN": "invokers"},
+    ],
+    ids=["from the file", "from the shell"],
+)
+@pytest.mark.parametrize("target", ["create_ecr_repository", "deploy_to_ecr", "create_lambda_function"])
+def test_the_invokers_credentials_never_reach_the_aws_cli(
+    tmp_path: Path, stub: Stub, calls: Callable[[], str], environment: dict[str, str], target: str
+) -> None:
+    (tmp_path / ".env").write_text(
+        "AWS_REGION=eu-central-1\nAWS_ACCOUNT_ID=123456789012\nAWS_LAMBDA_ROLE_ARN=arn\n"
+        "AWS_ACCESS_KEY=AKIAINVOKER\nAWS_SECRET_ACCESS_KEY=invokers\nAWS_SESSION_TOKEN=invokers\n"
+    )
+    run_make(target, ENV_FILE=str(tmp_path / ".env"), **environment, **stub("aws", "docker"))
+    assert "aws --region eu-central-1" in calls()
+    assert [text for text in ("AKIAINVOKER", "invokers") if text in calls()] == []
+
+
+def test_the_deployers_credentials_reach_the_aws_cli_and_no_pager_does(
+    tmp_path: Path, stub: Stub, calls: Callable[[], str]
+) -> None:
+    environment = {
+        "AWS_ACCESS_KEY_ID": "AKIADEPLOYER",
+        "AWS_SECRET_ACCESS_KEY": "deployers",
+        "AWS_SESSION_TOKEN": "token",
+        "AWS_PROFILE": "profile",
+        "AWS_PAGER": "less",
+    }
+    arguments = ["AWS_ACCOUNT_ID=123456789012", "AWS_REGION=eu-central-1"]
+    run_make("create_ecr_repository", *arguments, **environment, **stub("aws"))
+    noted = set(calls().splitlines())
+    assert noted >= {f"{name}={value}" for name, value in environment.items() if name != "AWS_PAGER"} | {"AWS_PAGER="}
+
+
+@pytest.mark.parametrize(
+    ("region", "registry"),
+    [
+        ("eu-central-1", "123456789012.dkr.ecr.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_registry_is_ecrs_in_each_partition(region: str, registry: str) -> None:
+    arguments = ["AWS_ACCOUNT_ID=123456789012", f"AWS_REGION={region}"]
+    process = run_make("--dry-run", "push_image", "version=1", *arguments)
+    assert f'docker push "{registry}/hello-lambda:latest"' in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("environment", "python"),
+    [
+        ({}, ".venv/bin/python"),
+        ({"VIRTUAL_ENV": "/my envs/one"}, "/my envs/one/bin/python"),
+        ({"CONDA_PREFIX": "/conda/envs/two", "CONDA_DEFAULT_ENV": "two"}, "/conda/envs/two/bin/python"),
+        ({"CONDA_PREFIX": "/conda", "CONDA_DEFAULT_ENV": "base"}, ".venv/bin/python"),
+    ],
+)
+def test_make_uses_the_active_environment(environment: dict[str, str], python: str) -> None:
+    process = run_make("--dry-run", "test", **{"VIRTUAL_ENV": "", "CONDA_DEFAULT_ENV": "", **environment})
+    assert process.stdout.splitlines()[-1] == f'"{python}" -m pytest'
+
+
+def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    process = run_make("test", f"PYTHON={old}", VIRTUAL_ENV="", CONDA_DEFAULT_ENV="")
+    assert process.returncode == 2
+    assert f"{old} is missing or older than 3.11: name a newer one" in process.stderr
+
+
+def test_create_environment_can_be_run_again(stub: Stub, calls: Callable[[], str]) -> None:
+    path = stub("conda")
+    assert [run_make("create_environment", **path).returncode for _ in range(2)] == [0, 0]
+    assert calls().count("conda env update --name hello-lambda --file environment.yml --prune\n") == 2
+
+
+def test_run_lambda_answers_the_guides_call_on_the_real_emulator(tmp_path: Path) -> None:
+    port = find_free_port()
+    log = tmp_path / "log"
+    with running(["make", "run_lambda", f"LAMBDA_PORT={port}"], log=log) as make:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/", seconds=120)
+        except httpx.TransportError:
+            pytest.fail(f"make: {make.poll()}, {log.read_text()}")
+        for _ in range(2):
+            answer = httpx.post(f"http://127.0.0.1:{port}/{INVOCATIONS}", json=load_event("guide"), timeout=30).json()
+            assert (answer["statusCode"], answer["body"]) == (200, '{"message":"Hello, World"}')
+    assert '"message": "GET /hello/ 200"' in log.read_text()
+
+
+def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
+    for made in (".venv", ".rie", "app/__pycache__", "tests/__pycache__", ".pytest_cache"):
+        (checkout / made).mkdir()
+    (checkout / ".env").write_text("AWS_REGION=eu-central-1\n")
+    process = run_make("clean", "--directory", str(checkout))
+    assert process.returncode == 0, process.stderr
+    status = ["git", "status", "--porcelain", "--ignored"]
+    left = subprocess.run(status, cwd=checkout, capture_output=True, text=True, timeout=60).stdout
+    assert left == "!! .env\n"
