@@ -1,0 +1,294 @@
+"""The example, run as a user runs it, against a gateway that recomputes each signature with botocore."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from conftest import CLEAN_ENVIRONMENT, REGION, ROOT, find_free_port
+
+from app.app import handler
+
+ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+TOKEN = "FwoGZXIvYXdzEXAMPLETOKEN"
+AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request, ?"
+    r"SignedHeaders=(?P<headers>[^,]+), ?Signature=(?P<signature>[0-9a-f]{64})"
+)
+
+
+class Gateway(ThreadingHTTPServer):
+    """POST /default/hello-lambda as a REST API with AWS_IAM and a non-proxy integration answers it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Request)
+        self.token: str | None = None
+        # What replaces the answer to a signed or to an unsigned request.
+        self.signed_answer: tuple[int, Any] | None = None
+        self.unsigned_answer: tuple[int, Any] | None = None
+        self.events: list[Any] = []
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/default/hello-lambda"
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: Gateway
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status, answer = self.answer(body)
+        content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def answer(self, body: bytes) -> tuple[int, Any]:
+        if "Authorization" not in self.headers:
+            return self.server.unsigned_answer or (403, {"message": "Missing Authentication Token"})
+        if self.server.signed_answer:
+            return self.server.signed_answer
+        claim = AUTHORIZATION.fullmatch(self.headers["Authorization"])
+        assert claim
+        if (claim["region"], claim["service"]) != (REGION, "execute-api"):
+            return 403, {"message": f"Credential should be scoped to a valid region, not '{claim['region']}'. "}
+        if claim["key"] != ACCESS_KEY or self.headers["X-Amz-Security-Token"] != self.server.token:
+            return 403, {"message": "The security token included in the request is invalid."}
+        if claim["signature"] != self.sign(claim["headers"].split(";"), body):
+            return 403, {
+                "message": "The request signature we calculated does not match the signature you provided. "
+                f"The Canonical String should have been 'POST {self.headers['X-Amz-Security-Token']}', "
+                f"not {claim['signature']}"
+            }
+        self.server.events.append(json.loads(body))
+        return 200, handler(json.loads(body), None)
+
+    def sign(self, signed_headers: list[str], body: bytes) -> str:
+        headers = {name: self.headers[name] for name in signed_headers}
+        request = AWSRequest("POST", f"http://{self.headers['Host']}{self.path}", headers=headers, data=body)
+        request.context["timestamp"] = self.headers["X-Amz-Date"]
+        signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET), "execute-api", REGION)
+        signer.headers_to_sign = lambda _: request.headers
+        return str(signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request))
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run_example(env_file: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "examples/invoke_secure_routes.py"],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(env_file), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, gateway: Gateway) -> Path:
+    """The `.env` of a user who has followed the guide."""
+    path = tmp_path / ".env"
+    path.write_text(
+        f"AWS_REGION={REGION}\nAWS_ACCESS_KEY={ACCESS_KEY}\nAWS_SECRET_ACCESS_KEY='{SECRET}'\n"
+        f"API_SECURE_ENDPOINT={gateway.endpoint}\n"
+    )
+    return path
+
+
+def add_line(env_file: Path, line: str) -> None:
+    """Adds a line to a `.env`, where it wins over an earlier one of the same name."""
+    env_file.write_text(f"{env_file.read_text()}{line}\n")
+
+
+def test_example_logs_as_the_guide_does(gateway: Gateway, env_file: Path) -> None:
+    process = run_example(env_file)
+    assert process.returncode == 0, process.stderr
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| INFO     \| __main__:main:\d+ - "
+    expected = "".join(
+        rf"{stamp}\nInvoking route: {route}\n\n"
+        rf"{stamp}Authorized request: {route}\n"
+        rf"{stamp}\{{'statusCode': 200, 'headers': \{{'content-length': '\d+', 'content-type': 'application/json', "
+        rf"'x-correlation-id': '[0-9a-f-]{{36}}'\}}, 'multiValueHeaders': \{{\}}, "
+        rf"'body': '\{{\"message\":\"{message}\"\}}', 'isBase64Encoded': False\}}\n"
+        rf"{stamp}Unauthorized request: {route}\n"
+        rf"{stamp}\{{'message': 'Missing Authentication Token'\}}\n"
+        for route, message in (("hello", "Hello, World"), ("goodbye", "Goodbye, World"))
+    )
+    assert re.fullmatch(expected, process.stderr), process.stderr
+
+
+def test_example_sends_the_five_fields(gateway: Gateway, env_file: Path) -> None:
+    run_example(env_file)
+    assert gateway.events == [
+        {
+            "resource": f"/{route}",
+            "path": f"/{route}/",
+            "httpMethod": "GET",
+            "multiValueQueryStringParameters": {},
+            "requestContext": {},
+        }
+        for route in ("hello", "goodbye")
+    ]
+
+
+def test_example_signs_with_the_session_token(gateway: Gateway, env_file: Path) -> None:
+    gateway.token = TOKEN
+    add_line(env_file, f"AWS_SESSION_TOKEN={TOKEN}")
+    assert run_example(env_file).returncode == 0
+
+
+def test_example_takes_everything_from_the_environment(gateway: Gateway) -> None:
+    process = run_example(
+        "/dev/null",
+        AWS_REGION=REGION,
+        AWS_ACCESS_KEY_ID=ACCESS_KEY,
+        AWS_SECRET_ACCESS_KEY=SECRET,
+        API_SECURE_ENDPOINT=gateway.endpoint,
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_example_does_not_mix_the_deployers_credentials_with_the_invokers(gateway: Gateway, env_file: Path) -> None:
+    process = run_example(
+        env_file, AWS_ACCESS_KEY_ID="AKIADEPLOYER", AWS_SECRET_ACCESS_KEY="deployers", AWS_SESSION_TOKEN=TOKEN
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_example_names_every_missing_variable() -> None:
+    process = run_example("/dev/null")
+    assert (process.returncode, process.stderr) == (
+        1,
+        "Missing: API_SECURE_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY, AWS_SECRET_ACCESS_KEY. "
+        "Set them in /dev/null; .env.example says where each comes from.\n",
+    )
+
+
+def test_example_names_a_secret_missing_beside_its_key(env_file: Path) -> None:
+    process = run_example(env_file, AWS_ACCESS_KEY=ACCESS_KEY)
+    assert process.returncode == 1
+    assert process.stderr.startswith(
+        "Missing: AWS_SECRET_ACCESS_KEY. Set them in the environment, where AWS_ACCESS_KEY"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("AWS_ACCESS_KEY=AKIAUNKNOWN", "AWS_ACCESS_KEY is unknown: it was deleted or mistyped"),
+        ("AWS_SECRET_ACCESS_KEY=wrong", "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY"),
+        ("AWS_REGION=us-east-1", "AWS_REGION is not the region in API_SECURE_ENDPOINT"),
+    ],
+)
+def test_example_explains_a_wrong_setting(env_file: Path, line: str, cause: str) -> None:
+    add_line(env_file, line)
+    process = run_example(env_file)
+    assert (process.returncode, process.stderr.splitlines()[-1]) == (1, f"Most likely: {cause}.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((403, {"message": "Missing Authentication Token"}), "no such path, stage or method"),
+        ((403, {"message": "The security token included in the request is expired"}), "AWS_SESSION_TOKEN has expired"),
+        ((403, {"message": "Signature expired: 20260102T030405Z is now earlier than …"}), "minutes slow"),
+        ((403, {"message": "Signature not yet current: 20260102T030405Z is still later than …"}), "minutes fast"),
+        (
+            (403, {"message": "Credential should be scoped to correct service: 'execute-api'. "}),
+            "not signed for execute-api",
+        ),
+        ((403, {"message": "'a' not a valid key=value pair (missing equal-sign) in Authorization header"}), "a proxy"),
+        (
+            (403, {"Message": "User: … is not authorized to perform: execute-api:Invoke on …"}),
+            "no policy lets this user",
+        ),
+        ((403, {"message": "Forbidden"}), "a resource policy or a firewall"),
+        ((400, {"message": "Invalid request body"}), "request validator"),
+        ((502, {"message": "Internal server error"}), "proxy integration"),
+        ((504, {"message": "Endpoint request timed out"}), "longer than API Gateway waits"),
+        ((200, {"errorMessage": "x", "errorType": "y", "stackTrace": []}), "the function failed"),
+        ((200, {"statusCode": 400, "body": "z"}), "see Troubleshooting"),
+        ((418, "<html>a teapot</html>"), "see Troubleshooting"),
+    ],
+)
+def test_example_explains_every_other_answer(
+    gateway: Gateway, env_file: Path, answer: tuple[int, Any], said: str
+) -> None:
+    gateway.signed_answer = answer
+    process = run_example(env_file)
+    assert process.returncode == 1
+    last = process.stderr.splitlines()[-1]
+    assert last.startswith("Most likely: ")
+    assert said in last
+    assert "Traceback" not in process.stderr
+
+
+def test_example_explains_a_route_that_is_open_to_everybody(gateway: Gateway, env_file: Path) -> None:
+    gateway.unsigned_answer = (200, {"statusCode": 200, "body": '{"message":"Hello, World"}'})
+    process = run_example(env_file)
+    assert process.returncode == 1
+    assert "expected 403, got 200" in process.stderr
+    assert "the method is open to everybody" in process.stderr
+
+
+def test_example_prints_no_secret_and_no_signature(gateway: Gateway, env_file: Path) -> None:
+    gateway.token = TOKEN
+    add_line(env_file, f"AWS_SESSION_TOKEN={TOKEN}\nAWS_SECRET_ACCESS_KEY=another-secret")
+    process = run_example(env_file)
+    assert "does not match the signature you provided" in process.stderr
+    assert [text for text in ("another-secret", TOKEN, SECRET) if text in process.stdout + process.stderr] == []
+    assert re.search("[0-9a-f]{64}", process.stderr) is None
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:{port}/default/hello-lambda", "hello-lambda", "http://"])
+def test_example_says_in_one_line_that_nothing_answers(env_file: Path, endpoint: str) -> None:
+    add_line(env_file, f"API_SECURE_ENDPOINT={endpoint.format(port=find_free_port())}")
+    process = run_example(env_file)
+    assert process.returncode == 1
+    assert "No answer from API_SECURE_ENDPOINT: " in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
+
+
+def test_example_gives_up_on_a_gateway_that_says_nothing(gateway: Gateway, env_file: Path) -> None:
+    """With the time limit cut, since the real one is longer than API Gateway's 29 seconds."""
+    code = (
+        "import sys, runpy; sys.path.insert(0, 'examples'); import requests, invoke_secure_routes as example\n"
+        "example.TIMEOUT = (1, 1)\n"
+        "try: example.main()\n"
+        "except requests.Timeout: print('timeout')"
+    )
+    gateway.RequestHandlerClass = type("Silent", (_Request,), {"do_POST": lambda _: time.sleep(3)})
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(env_file)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert process.stdout == "timeout\n"
