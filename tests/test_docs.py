@@ -1,0 +1,61 @@
+"""README, Makefile, .env.example and the example agree."""
+
+import json
+import re
+
+import pytest
+from conftest import ROOT, load_event
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z_]+):.* ## ", MAKEFILE, re.MULTILINE))
+ENV_EXAMPLE = (ROOT / ".env.example").read_text()
+ENV_VARIABLES = re.findall(r"^([A-Z_]+)=", ENV_EXAMPLE, re.MULTILINE)
+
+
+def test_env_example_names_what_the_guide_names() -> None:
+    assert ENV_VARIABLES == [
+        "AWS_ACCOUNT_ID",
+        "AWS_REGION",
+        "AWS_LAMBDA_ROLE_ARN",
+        "AWS_ACCESS_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "API_SECURE_ENDPOINT",
+    ]
+
+
+def test_env_example_explains_each_variable_in_the_line_above_and_sets_none() -> None:
+    lines = ENV_EXAMPLE.splitlines()
+    for name in ENV_VARIABLES:
+        assert lines[lines.index(f"{name}=") - 1].startswith("# For ")
+
+
+@pytest.mark.parametrize("name", ENV_VARIABLES)
+def test_env_variable_has_one_spelling_everywhere(name: str) -> None:
+    example = (ROOT / "examples/invoke_secure_routes.py").read_text()
+    assert f"`{name}`" in README
+    assert name in MAKEFILE + example
+    assert f'"{name}"' in example or re.search(rf"^{name} +\?= ", MAKEFILE, re.MULTILINE)
+
+
+def test_readme_names_no_target_that_is_not_there_and_every_one_that_is() -> None:
+    named = set(re.findall(r"(?:`|\$ )make ([a-z_]+)", README))
+    assert named == TARGETS - {"help", "build_image"}
+
+
+def test_readme_names_no_knob_that_is_not_there() -> None:
+    knobs = set(re.findall(r"^([A-Z_]+) +[?:]= ", MAKEFILE, re.MULTILINE))
+    named = set(re.findall(r"\b([A-Z]+(?:_[A-Z]+)+)\b", README))
+    example = {
+        "API_SECURE_ENDPOINT",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    }
+    assert named - knobs - example == {"LOG_LEVEL"}
+
+
+def test_readme_shows_the_guides_event() -> None:
+    shown = [json.loads(block) for block in re.findall(r"```json\n(\{\n  \"resource.*?)```", README, re.DOTALL)]
+    assert shown == [load_event("guide")]
