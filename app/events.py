@@ -4,6 +4,7 @@ Mangum trusts an event's shape, but through a non-proxy integration the caller w
 Mangum reads is checked here first, and no more than that.
 """
 
+import base64
 from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
@@ -98,12 +99,31 @@ def describe_problems(event: Any) -> str:
     return ""
 
 
+def describe_unreadable(event: dict[str, Any], error: ValueError) -> str:
+    """The same for what only shows when Mangum reads an event of the right shape."""
+    if isinstance(error, UnicodeEncodeError):
+        return "headers, query or body: a character is half of a surrogate pair"
+    if event.get("isBase64Encoded"):
+        try:
+            base64.b64decode(event.get("body") or "")
+        except ValueError:
+            return "body: Input should be base64, as isBase64Encoded says"
+    return "headers: host or x-forwarded-port should have a port number"
+
+
+def is_multi_value_alb(event: Any) -> bool:
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    return isinstance(context, dict) and "elb" in context and "multiValueHeaders" in event
+
+
 def _choose_shape(event: Any) -> TypeAdapter[Any]:
     """The same choice as Mangum makes, with the guide's event for what is like none."""
     if isinstance(event, dict) and "resource" not in event:
+        if is_multi_value_alb(event):
+            return _MULTI_VALUE_ALB
         context = event.get("requestContext")
         if isinstance(context, dict) and "elb" in context:
-            return _MULTI_VALUE_ALB if "multiValueHeaders" in event else _ALB
+            return _ALB
         if event.get("version") == "2.0":
             return _HTTP
     return _REST

@@ -12,7 +12,7 @@ from mangum.handlers import APIGateway
 from mangum.types import ASGI
 
 from app.correlation_id import CORRELATION_ID_HEADER, choose_correlation_id
-from app.events import describe_problems
+from app.events import describe_problems, describe_unreadable, is_multi_value_alb
 from app.request_log import collect_request_ids, log_request
 
 
@@ -44,7 +44,11 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
                 "content-type": "application/json",
                 CORRELATION_ID_HEADER: correlation_id,
             }
-            return {"isBase64Encoded": False, "statusCode": status, "headers": headers, "body": body}
+            envelope = {"isBase64Encoded": False, "statusCode": status, "headers": headers, "body": body}
+            if is_multi_value_alb(event):
+                del envelope["headers"]
+                envelope["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+            return envelope
 
         def refuse(problems: str) -> dict[str, Any]:
             return answer(400, f"Not an event of API Gateway, a function URL or a load balancer: {problems[:2000]}")
@@ -54,10 +58,8 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
         asyncio.set_event_loop(loop)
         try:
             return adapter(event, context)
-        except UnicodeDecodeError as exception:  # a header of the application's that is not UTF-8
-            return answer(500, "Internal Server Error", exception)
-        except ValueError as exception:  # in a well-shaped event: a port, base64 or a lone surrogate
-            return refuse(f"headers, query or body: {exception}")
+        except ValueError as exception:  # Mangum could not read a well-shaped event
+            return refuse(describe_unreadable(event, exception))
         except Exception as exception:
             return answer(500, "Internal Server Error", exception)
 
@@ -65,7 +67,10 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
 
 
 def _find_header(event: Any, name: str) -> Any:
-    headers = event.get("headers") if isinstance(event, dict) else None
-    if not isinstance(headers, dict):
-        return None
-    return next((value for key, value in headers.items() if key.lower() == name), None)
+    """The value of a header, of the last one where there are several, in an event of any shape."""
+    for field in ("multiValueHeaders", "headers") if isinstance(event, dict) else ():
+        headers = event.get(field)
+        for key, value in headers.items() if isinstance(headers, dict) else ():
+            if str(key).lower() == name:
+                return value[-1] if isinstance(value, list) and value else value
+    return None

@@ -56,7 +56,10 @@ def configure_logging() -> None:
 class _LoguruHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname if record.levelname in LEVELS else record.levelno
-        logger.opt(exception=record.exc_info).log(level, record.getMessage())
+        try:
+            logger.opt(exception=record.exc_info).log(level, record.getMessage())
+        except Exception:  # a library's own mistake, such as "%d" for a text, fails no request
+            self.handleError(record)
 
 
 def _write_json(message: "Message") -> None:
@@ -65,8 +68,8 @@ def _write_json(message: "Message") -> None:
         "timestamp": record["time"].astimezone(UTC).isoformat(timespec="milliseconds"),
         "level": record["level"].name,
         "message": record["message"],
-        **record["extra"],
     }
+    line = line | record["extra"] | line  # in this order, and what is bound replaces none of the three
     if record["exception"]:
         line["exception"] = "".join(traceback.format_exception(record["exception"].value))
     sys.stdout.write(json.dumps(line, default=str) + "\n")

@@ -9,6 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _cold_start = True
 
+# What a caller can make long, in characters: CloudWatch cuts a line that is too long into pieces.
+_LONGEST = 1024
+
 
 def log_request(
     method: str | None,
@@ -17,8 +20,12 @@ def log_request(
     started: float,
     exception: BaseException | None = None,
 ) -> None:
-    """Logs the line of one request; `started` is the `time.perf_counter()` of its beginning."""
+    """Logs the line of one request; `started` is the `time.perf_counter()` of its beginning.
+
+    Without a method it is the line of an event that never became a request.
+    """
     global _cold_start
+    method, path = method and method[:_LONGEST], path and path[:_LONGEST]
     level = "ERROR" if exception else "WARNING" if method is None else "INFO"
     logger.opt(exception=exception).bind(
         method=method,
@@ -26,7 +33,7 @@ def log_request(
         status=status,
         duration_ms=round((time.perf_counter() - started) * 1000, 3),
         cold_start=_cold_start,
-    ).log(level, f"{method} {path} {status}" if method else f"invalid event {status}")
+    ).log(level, f"{method} {path} {status}" if method else f"no request {status}")
     _cold_start = False
 
 
@@ -54,22 +61,35 @@ class RequestLogMiddleware:
 
         started = time.perf_counter()
         status: int | None = None
+        # Lambda answers as a whole. So there the answer waits until it is whole, and whatever goes wrong on the
+        # way, a stream that breaks or a header that Mangum could not read, can still become a 500.
+        on_lambda = "aws.event" in scope
+        held: list[Message] = []
 
-        async def send_and_note_status(message: Message) -> None:
+        async def hold_or_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            if not on_lambda:
+                await send(message)
+                return
+            for _, value in message.get("headers", ()):
+                value.decode()
+            held.append(message)
 
-        ids = collect_request_ids(scope.get("aws.event"), scope.get("aws.context"))
-        with logger.contextualize(**ids):
+        with logger.contextualize(**collect_request_ids(scope.get("aws.event"), scope.get("aws.context"))):
             try:
-                await self.app(scope, receive, send_and_note_status)
-            except Exception as exception:
-                log_request(scope["method"], scope["path"], 500, started, exception)
-                if status is not None:  # too late for another answer: the server has to cut it off
+                await self.app(scope, receive, hold_or_send)
+            except BaseException as exception:
+                # A server has to see what ends it; on Lambda nothing may.
+                if not (on_lambda or isinstance(exception, Exception)):
                     raise
-                answer = JSONResponse({"detail": "Internal Server Error"}, status_code=500)
-                await answer(scope, receive, send)
-            else:
-                log_request(scope["method"], scope["path"], status or 500, started)
+                already_sent = None if on_lambda else status
+                log_request(scope["method"], scope["path"], already_sent or 500, started, exception)
+                if already_sent:
+                    raise
+                await JSONResponse({"detail": "Internal Server Error"}, status_code=500)(scope, receive, send)
+                return
+            for message in held:
+                await send(message)
+            log_request(scope["method"], scope["path"], status or 500, started)

@@ -1,16 +1,19 @@
 """The handler as Lambda calls it, on the events that AWS sends and on others."""
 
+import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import EVENTS, load_event
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from app.app import app, handler
+from app.lambda_handler import create_handler
 
 CONTEXT = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
 GUIDE = load_event("guide")
@@ -72,6 +75,8 @@ def refuse(event: Any) -> str:
     """The detail of the 400 that an event gets, once everything else about the answer is right."""
     answer = handler(event, CONTEXT)
     body = json.loads(answer["body"])
+    if "multiValueHeaders" in answer:  # as a load balancer with multi-value headers wants it
+        answer["headers"] = {name: value for name, (value,) in answer.pop("multiValueHeaders").items()}
     correlation_id = answer["headers"].pop("x-correlation-id")
     assert answer == {
         "isBase64Encoded": False,
@@ -113,16 +118,19 @@ def test_handler_names_the_field_of_the_wrong_type(name: str, value: Any) -> Non
     [
         ("guide", {"headers": ["a"]}, "headers"),
         ("guide", {"headers": {"a": None}}, "headers.a"),
-        ("guide", {"headers": {"host": "a:b"}}, "headers"),
-        ("guide", {"headers": {"host": "::1"}}, "headers"),
-        ("guide", {"headers": {"x-forwarded-port": ""}}, "headers"),
-        ("guide", {"headers": {"a": "\ud800"}}, "headers"),
+        ("guide", {"headers": {"host": "a:b"}}, "headers: host"),
+        ("guide", {"headers": {"host": "::1"}}, "headers: host"),
+        ("guide", {"headers": {"x-forwarded-port": ""}}, "headers: host or x-forwarded-port"),
+        ("guide", {"headers": {"a": "\ud800"}}, "half of a surrogate pair"),
         ("guide", {"multiValueHeaders": {"a": "b"}}, "multiValueHeaders.a"),
         ("guide", {"multiValueQueryStringParameters": {"a": "b"}}, "multiValueQueryStringParameters.a"),
         ("guide", {"requestContext": {"identity": None}}, "requestContext.identity"),
         ("guide", {"body": {"a": 1}}, "body"),
-        ("guide", {"body": "a", "isBase64Encoded": True}, "body"),
+        ("guide", {"body": "a", "isBase64Encoded": True}, "body: Input should be base64"),
         ("guide", {"isBase64Encoded": "yes"}, "isBase64Encoded"),
+        ("guide", {"queryStringParameters": {"a": 1}}, "queryStringParameters.a"),
+        ("guide", {"requestContext": {"identity": {"sourceIp": 1}}}, "requestContext.identity.sourceIp"),
+        ("http_api", {"rawQueryString": None}, "rawQueryString"),
         ("http_api", {"requestContext": {}}, "requestContext.http"),
         ("http_api", {"requestContext": {"http": {"method": "GET", "path": "/"}}}, "requestContext.http.sourceIp"),
         ("http_api", {"headers": None}, "headers"),
@@ -145,22 +153,58 @@ def test_handler_refuses_with_the_callers_correlation_id() -> None:
     assert (answer["statusCode"], answer["headers"]["x-correlation-id"]) == (400, "mine")
 
 
-def test_handler_answers_an_unhandled_exception_with_500(failing_route: str) -> None:
-    answer = handler({**GUIDE, "path": failing_route, "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+def test_handler_refuses_a_load_balancer_in_kind() -> None:
+    event = {**load_event("alb_multi_value"), "path": None}
+    event["multiValueHeaders"]["x-correlation-id"] = ["mine"]
+    answer = handler(event, CONTEXT)
+    assert (answer["statusCode"], answer["multiValueHeaders"]["x-correlation-id"]) == (400, ["mine"])
+    assert "headers" not in answer
+
+
+def fail(how: str) -> Any:
+    """An endpoint that fails in one of the ways there are."""
+
+    async def break_off() -> AsyncIterator[bytes]:
+        yield b"the first part"
+        raise RuntimeError
+
+    async def endpoint() -> Response:
+        match how:
+            case "an exception":
+                raise RuntimeError
+            case "the end of the program":
+                raise SystemExit("bye")
+            case "a cancellation":
+                raise asyncio.CancelledError
+            case "a stream that breaks off":
+                return StreamingResponse(break_off())
+            case _:
+                return Response(headers={"x-name": "é"})  # Mangum reads headers as UTF-8
+
+    return endpoint
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["an exception", "the end of the program", "a cancellation", "a stream that breaks off", "a header of Latin-1"],
+)
+def test_handler_answers_every_failure_with_500_and_the_callers_id(how: str) -> None:
+    app.add_api_route("/fail", fail(how))
+    try:
+        answer = handler({**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+    finally:
+        app.router.routes.pop()
     assert (answer["statusCode"], answer["body"]) == (500, '{"detail":"Internal Server Error"}')
     assert answer["headers"]["x-correlation-id"] == "mine"
 
 
-def test_handler_answers_500_where_the_answer_itself_is_broken() -> None:
-    @app.get("/latin")
-    async def latin() -> Response:
-        return Response(headers={"x-name": "é"})  # Mangum reads headers as UTF-8
+def test_handler_answers_500_where_the_application_says_nothing() -> None:
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        pass
 
-    try:
-        answer = handler({**GUIDE, "path": "/latin"}, CONTEXT)
-    finally:
-        app.router.routes.pop()
-    assert (answer["statusCode"], json.loads(answer["body"])) == (500, {"detail": "Internal Server Error"})
+    answer = create_handler(silent)({**GUIDE, "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+    assert (answer["statusCode"], answer["body"]) == (500, '{"detail": "Internal Server Error"}')
+    assert answer["headers"]["x-correlation-id"] == "mine"
 
 
 def test_handler_passes_query_and_body_on() -> None:

@@ -12,11 +12,14 @@ import pytest
 from conftest import CLEAN_ENVIRONMENT, ROOT, find_free_port, load_event, running, wait_for
 
 GUIDE = load_event("guide")
+# In a file of its own: of code that has no source nothing could print the values.
 FAILING_ROUTE = """
+from app.app import app
+
 @app.get("/fail")
 async def fail():
-    password = "hunter2"
-    raise RuntimeError(f"failed with a password of {len(password)} letters")
+    password = "hunter" + str(2)
+    raise RuntimeError("failed with a password of %d letters" % len(password))
 """
 
 
@@ -95,13 +98,27 @@ def test_lambda_log_of_a_refused_event_is_one_line() -> None:
     assert (line["method"], line["path"], line["api_gateway_request_id"]) == (None, None, "theirs")
 
 
-def test_lambda_log_of_an_exception_is_one_line_without_values() -> None:
-    output = invoke({**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}, setup=FAILING_ROUTE)
+def test_log_of_an_exception_is_one_line_without_values(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING_ROUTE)
+    setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import failing"
+    event = {**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}
+    output = invoke(event, setup=setup)
     (line,) = (json.loads(line) for line in output.splitlines())
     assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
     assert line["exception"].startswith("Traceback (most recent call last):\n")
+    assert "len(password)" in line["exception"]
     assert line["exception"].endswith("RuntimeError: failed with a password of 7 letters\n")
-    assert "hunter2" not in output.replace('password = "hunter2"', "")
+    assert "hunter2" not in output
+
+    code = f"{setup}\nfrom app.app import handler\nhandler({event!r}, None)"
+    elsewhere = run_python(code).stdout
+    assert "len(password)" in elsewhere
+    assert "hunter2" not in elsewhere
+
+
+def test_lambda_log_keeps_a_long_path_short() -> None:
+    (line,) = invoke_and_parse({**GUIDE, "path": "/" + "a" * 50_000})
+    assert (len(line["path"]), line["status"]) == (1024, 404)
 
 
 def test_lambda_log_cannot_be_forged_by_a_newline() -> None:
@@ -117,15 +134,33 @@ def test_lambda_log_takes_the_standard_library_and_other_lines_of_the_request() 
 @app.get("/talk")
 async def talk():
     logging.getLogger("a.library").warning("from %s", "logging")
+    logging.getLogger("a.library").debug("not at this level")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("a.library").exception("from an exception")
     logger.info("from loguru {not a field}")
 """
     event = {**GUIDE, "path": "/talk", "headers": {"x-correlation-id": "mine"}}
     lines = invoke_and_parse(event, setup=setup)
     assert [(line["level"], line["message"], line["correlation_id"]) for line in lines] == [
         ("WARNING", "from logging", "mine"),
+        ("ERROR", "from an exception", "mine"),
         ("INFO", "from loguru {not a field}", "mine"),
         ("INFO", "GET /talk 200", "mine"),
     ]
+    assert ["exception" in line for line in lines] == [False, True, False, False]
+
+
+def test_log_call_that_is_wrong_fails_no_request() -> None:
+    setup = """
+@app.get("/mistake")
+async def mistake():
+    logging.raiseExceptions = False
+    logging.getLogger("a.library").warning("%d of them", "x")
+"""
+    (line,) = invoke_and_parse({**GUIDE, "path": "/mistake"}, setup=setup)
+    assert (line["message"], line["status"]) == ("GET /mistake 200", 200)
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("INFO", 1), ("", 1), ("WARNING", 0)])
