@@ -11,6 +11,7 @@ import requests
 from dotenv import dotenv_values
 from loguru import logger
 from requests_aws4auth import AWS4Auth
+from urllib3.exceptions import HTTPError
 
 ENV_FILE = Path(os.environ.get("ENV_FILE") or Path(__file__).parent.parent / ".env")
 
@@ -36,6 +37,9 @@ CAUSES = (
         "the function failed, or the method has a proxy integration: read the log, see README.md",
     ),
     ("timed out", "the function took longer than API Gateway waits: read its log in CloudWatch"),
+    ("Not an event of", "the function refused the event: compare it with the guide's five fields"),
+    ("Not Found", "the method has a proxy integration, or the app has no such route: see README.md"),
+    ("Internal Server Error", "the app failed: read its log in CloudWatch"),
     ("Forbidden", "a resource policy or a firewall in front of the API refused the request"),
     ("Hello, World", "the method is open to everybody: set its authorization to AWS_IAM and deploy the API again"),
     ("Goodbye, World", "the method is open to everybody: set its authorization to AWS_IAM and deploy the API again"),
@@ -47,7 +51,7 @@ class Settings(NamedTuple):
     region: str
     access_key: str
     secret_access_key: str
-    session_token: str | None
+    session_token: str
 
 
 def read_settings(environment: Mapping[str, str], env_file: Mapping[str, str | None]) -> Settings:
@@ -81,8 +85,12 @@ def read_settings(environment: Mapping[str, str], env_file: Mapping[str, str | N
     if missing:
         where = f"the environment, where {key_name} is" if credentials is environment else str(ENV_FILE)
         sys.exit(f"Missing: {', '.join(missing)}. Set them in {where}; .env.example says where each comes from.")
-    endpoint, region, access_key, secret_access_key = (str(value) for value in found.values())
-    return Settings(endpoint, region, access_key, secret_access_key, credentials.get("AWS_SESSION_TOKEN") or None)
+    found["AWS_SESSION_TOKEN"] = credentials.get("AWS_SESSION_TOKEN")
+    stripped = {name: (value or "").strip() for name, value in found.items()}
+    unusable = [name for name, value in stripped.items() if not re.fullmatch("[!-~]*", value)]
+    if unusable:
+        sys.exit(f"Unusable: {', '.join(unusable)}. Each is one word of plain ASCII characters; copy it again.")
+    return Settings(*stripped.values())
 
 
 def invoke_route(route: str, settings: Settings, *, signed: bool) -> requests.Response:
@@ -103,7 +111,7 @@ def invoke_route(route: str, settings: Settings, *, signed: bool) -> requests.Re
         settings.secret_access_key,
         settings.region,
         "execute-api",
-        session_token=settings.session_token,
+        session_token=settings.session_token or None,
     )
     return requests.post(
         settings.endpoint, json=event, auth=auth if signed else None, timeout=TIMEOUT, allow_redirects=False
@@ -120,18 +128,20 @@ def check_response(response: requests.Response, expected_status: int, settings: 
         answer = response.json()
     except ValueError:
         answer = response.text
-    status = response.status_code
+    status: Any = response.status_code
     # The non-proxy integration answers 200 with whatever the function returned, its failure too.
-    if status == 200 and isinstance(answer, dict):
-        status = answer.get("statusCode", 500 if "errorMessage" in answer else 200)
+    if status == 200:
+        status = answer.get("statusCode") if isinstance(answer, dict) else None
     if status != expected_status:
-        text = _redact(response.text, settings)
+        text = redact(response.text, settings)
         cause = next((cause for sign, cause in CAUSES if sign in text), "see Troubleshooting in README.md")
-        raise AssertionError(f"expected {expected_status}, got {status}: {text}\nMost likely: {cause}.")
+        raise AssertionError(
+            f"expected {expected_status}, got {status or '200 with something else'}: {text}\nMost likely: {cause}."
+        )
     return answer
 
 
-def _redact(text: str, settings: Settings) -> str:
+def redact(text: str, settings: Settings) -> str:
     """Takes out the signature and the secrets that API Gateway repeats when a signature is wrong."""
     for secret in (settings.secret_access_key, settings.session_token):
         text = text.replace(secret, "…") if secret else text
@@ -145,7 +155,7 @@ def main() -> None:
         for name, signed, expected_status in (("Authorized", True, 200), ("Unauthorized", False, 403)):
             logger.info(f"{name} request: {route}")
             response = invoke_route(route, settings, signed=signed)
-            logger.info(check_response(response, expected_status, settings))
+            logger.info(redact(str(check_response(response, expected_status, settings)), settings))
 
 
 if __name__ == "__main__":
@@ -154,6 +164,6 @@ if __name__ == "__main__":
     except AssertionError as failure:
         logger.error(failure)
         sys.exit(1)
-    except requests.RequestException as failure:
+    except (requests.RequestException, HTTPError) as failure:  # requests lets some of urllib3's through
         logger.error(f"No answer from API_SECURE_ENDPOINT: {failure}")
         sys.exit(1)

@@ -229,10 +229,14 @@ def test_example_explains_a_wrong_setting(env_file: Path, line: str, cause: str)
         ),
         ((403, {"message": "Forbidden"}), "a resource policy or a firewall"),
         ((400, {"message": "Invalid request body"}), "request validator"),
-        ((502, {"message": "Internal server error"}), "proxy integration"),
+        ((502, {"message": "Internal server error"}), "the function failed"),
         ((504, {"message": "Endpoint request timed out"}), "longer than API Gateway waits"),
         ((200, {"errorMessage": "x", "errorType": "y", "stackTrace": []}), "the function failed"),
-        ((200, {"statusCode": 400, "body": "z"}), "see Troubleshooting"),
+        ((200, {"statusCode": 400, "body": '{"detail": "Not an event of …"}'}), "the function refused the event"),
+        ((200, {"statusCode": 500, "body": '{"detail":"Internal Server Error"}'}), "the app failed"),
+        ((404, {"detail": "Not Found"}), "proxy integration"),
+        ((200, "<html>log in to this network</html>"), "see Troubleshooting"),
+        ((200, [1]), "see Troubleshooting"),
         ((418, "<html>a teapot</html>"), "see Troubleshooting"),
     ],
 )
@@ -265,7 +269,28 @@ def test_example_prints_no_secret_and_no_signature(gateway: Gateway, env_file: P
     assert re.search("[0-9a-f]{64}", process.stderr) is None
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:{port}/default/hello-lambda", "hello-lambda", "http://"])
+def test_example_prints_no_signature_that_an_answer_repeats(gateway: Gateway, env_file: Path) -> None:
+    signature = "0123456789abcdef" * 4
+    gateway.signed_answer = (200, {"statusCode": 200, "body": f"Signature={signature} {SECRET}"})
+    process = run_example(env_file)
+    assert process.returncode == 0
+    assert "Signature=… …" in process.stderr
+    assert signature not in process.stderr
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"])
+def test_example_names_a_setting_that_no_header_can_hold_without_its_value(env_file: Path, name: str) -> None:
+    add_line(env_file, f"{name}='in two words'")
+    process = run_example(env_file)
+    assert (process.returncode, process.stderr) == (
+        1,
+        f"Unusable: {name}. Each is one word of plain ASCII characters; copy it again.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:{port}/default/hello-lambda", "hello-lambda", "http://", "http://a..b/"]
+)
 def test_example_says_in_one_line_that_nothing_answers(env_file: Path, endpoint: str) -> None:
     add_line(env_file, f"API_SECURE_ENDPOINT={endpoint.format(port=find_free_port())}")
     process = run_example(env_file)
