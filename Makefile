@@ -10,9 +10,11 @@
 ENV_FILE ?= .env
 hash := \#
 env_value = $(shell sed -n 's/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1[[:space:]]*=[[:space:]]*//p' "$(ENV_FILE)" 2>/dev/null | \
-  sed -n -e 's/^"\([^"]*\)".*/\1/' -e 's/^'"'"'\([^'"'"']*\)'"'"'.*/\1/' -e 's/[[:space:]]$(hash).*//' -e 's/[[:space:]]*$$//' -e '$$p')
+  sed -n -e 's/^"\([^"]*\)".*/\1/' -e 's/^'"'"'\([^'"'"']*\)'"'"'.*/\1/' -e 's/^$(hash).*//' -e 's/[[:space:]]$(hash).*//' -e 's/[[:space:]]*$$//' -e '$$p')
 
 APP_NAME := hello-lambda
+# What the image is called on this machine.
+LOCAL_IMAGE ?= $(APP_NAME)
 APP_PORT           ?= 5000
 LAMBDA_CONTAINER_NAME ?= $(APP_NAME)
 LAMBDA_PORT        ?= 9000
@@ -23,14 +25,16 @@ LAMBDA_MEMORY      ?= 512
 # In seconds. API Gateway gives up at 29: whatever runs longer is paid for and thrown away.
 LAMBDA_TIMEOUT     ?= 28
 
-AWS_ACCOUNT_ID      ?= $(call env_value,AWS_ACCOUNT_ID)
-AWS_REGION          ?= $(call env_value,AWS_REGION)
-AWS_LAMBDA_ROLE_ARN ?= $(call env_value,AWS_LAMBDA_ROLE_ARN)
+# What the shell does not set, or sets to nothing, $(ENV_FILE) does.
+settings := AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
+$(foreach name,$(settings),$(if $($(name)),,$(eval $(name) = $$(call env_value,$(name)))))
 # China's registries have a domain of their own; set this one for another partition.
 ECR_REGISTRY        ?= $(AWS_ACCOUNT_ID).dkr.ecr.$(AWS_REGION).amazonaws.com$(if $(filter cn-%,$(AWS_REGION)),.cn)
-# Which pushed image the function is created from.
+# Which pushed image the function gets.
 IMAGE_TAG           ?= latest
 
+# Where the rehearsal has its function; empty on AWS.
+EMULATOR_URL        ?=
 # What .venv is made with.
 PYTHON              ?= python3
 
@@ -41,6 +45,7 @@ export AWS_PAGER :=
 # The invoker's pair is for the example alone. The aws CLI reads AWS_SECRET_ACCESS_KEY too, so it gets
 # that one only next to the deployer's own AWS_ACCESS_KEY_ID.
 unexport AWS_ACCESS_KEY
+mixed_keys := $(and $(AWS_ACCESS_KEY),$(AWS_ACCESS_KEY_ID),$(filter-out $(AWS_ACCESS_KEY),$(AWS_ACCESS_KEY_ID)))
 ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
@@ -48,8 +53,18 @@ endif
 # What is pushed carries its commit; what no commit describes carries the time as well.
 image_version = $(shell commit=$$(git rev-parse --short=12 HEAD 2>/dev/null) && \
   [ -z "$$(git status --porcelain -- app Dockerfile .dockerignore requirements.txt)" ] && echo "$$commit" || \
-  echo "$${commit:-no-commit}-$$(date -u +%Y%m%dT%H%M%SZ)")
+  echo "$${commit:-no-commit}-$$(date -u +%Y%m%dT%H%M%SZ)")$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 image_uri = $(ECR_REGISTRY)/$(APP_NAME)
+image_digest = $$($(aws) ecr describe-images --repository-name "$(APP_NAME)" --image-ids imageTag="$(IMAGE_TAG)" --query "imageDetails[0].imageDigest" --output text)
+# Its name where there is one; nothing, and no error, where there is none.
+found_function = $$($(aws) lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)
+
+# What takes more than a recipe: stacks, the access key, and writing what was learned into $(ENV_FILE).
+deployment = APP_NAME="$(APP_NAME)" ENV_FILE="$(ENV_FILE)" AWS_REGION="$(AWS_REGION)" "$(PYTHON)" aws/deployment.py
+# `make deploy` takes these steps, one after the other.
+deploy_steps := create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker invoke_patiently
+destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
+.NOTPARALLEL:
 
 platform_x86_64 := linux/amd64
 platform_arm64  := linux/arm64
@@ -62,17 +77,24 @@ run := "$(env)/bin/python"
 rie := .rie/aws-lambda-rie
 # The emulator's binary is inside this wheel; `pip install` would bring its 80 dependencies as well.
 rie_wheel := aws-sam-cli==1.170.0
+# For a rehearsal on a machine without an aws CLI.
+aws_cli := awscli==1.46.3
 
 help_AWS_ACCOUNT_ID      := your account, 12 digits: aws sts get-caller-identity --query Account --output text
 help_AWS_REGION          := where to deploy, for example eu-central-1
-help_AWS_LAMBDA_ROLE_ARN := the "ARN" on the role page of the IAM console, see "Create the function" in README.md
+help_AWS_LAMBDA_ROLE_ARN := make create_lambda_role makes the role and sets this
+
+python_is_new = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+say_python_is_old = echo "$(PYTHON) is missing or older than 3.11: name a newer one, for example PYTHON=python3.13" >&2
 
 # $(call require,tools,variables): names everything that is missing, and stops before anything is done.
 define require
 @missing=; \
-for tool in $1; do command -v "$$tool" >/dev/null || { missing=1; echo "$$tool is not installed; README.md, \"Prerequisites\", says where to get it" >&2; }; done; \
-case " $1 " in *" docker "*) ! command -v docker >/dev/null || docker version >/dev/null 2>&1 || { missing=1; echo "no Docker engine answers: start Docker, or see what \`docker version\` says" >&2; };; esac; \
-$(foreach variable,$2,$(if $(strip $($(variable))),,missing=1; echo '$(variable) is not set: $(help_$(variable)). Put it into $(ENV_FILE) (see .env.example), or on the command line as $(variable)=…' >&2;)) \
+for tool in $(filter-out python,$1); do command -v "$$tool" >/dev/null || { missing=1; echo "$$tool is not installed; README.md, \"Prerequisites\", says where to get it" >&2; }; done; \
+$(if $(filter python,$1),$(python_is_new) 2>/dev/null || { missing=1; $(say_python_is_old); };) \
+$(if $(filter docker,$1),! command -v docker >/dev/null || docker version >/dev/null 2>&1 || { missing=1; echo "no Docker engine answers: start Docker or see what \`docker version\` says" >&2; };) \
+$(foreach variable,$2,$(if $(strip $($(variable))),,missing=1; echo '$(variable) is not set: $(help_$(variable)). Put it into the file '"$(ENV_FILE)"' (see .env.example), or on the command line as $(variable)=…' >&2;)) \
+$(if $(mixed_keys),missing=1; echo "the shell has AWS_ACCESS_KEY and AWS_ACCESS_KEY_ID but one AWS_SECRET_ACCESS_KEY: unset AWS_ACCESS_KEY and set the secret of the deployer" >&2;) \
 $(if $(platform),,missing=1; echo 'ARCHITECTURE=$(ARCHITECTURE) is neither x86_64 nor arm64' >&2;) \
 [ -z "$$missing" ]
 endef
@@ -90,10 +112,10 @@ create_environment: ## Create or update the conda environment `hello-lambda`
 	@echo ">> now: conda activate hello-lambda"
 
 .PHONY: requirements
-requirements: ## Install what development needs, into the active environment or else .venv
-	@[ -n "$(active_env)" ] || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is missing or older than 3.11: name a newer one, for example make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
-	@[ -x $(run) ] || { echo ">> creating .venv"; "$(PYTHON)" -m venv .venv; }
+requirements: ## Install what development needs, into the active environment or .venv
+	@[ -n "$(active_env)" ] || $(python_is_new) || { $(say_python_is_old); exit 1; }
+	@[ -x $(run) ] || [ -z "$(active_env)" ] || { echo "the active environment, $(env), has no Python: install one into it, or deactivate it" >&2; exit 1; }
+	@[ -x $(run) ] || { echo ">> creating .venv"; "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }; }
 	@cat requirements.txt requirements-dev.txt | cmp -s - "$(env)/.hello-lambda-requirements" || { \
 	  echo ">> installing the requirements into $(env)"; \
 	  $(run) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt && \
@@ -108,16 +130,17 @@ test: requirements ## Run the tests
 	$(run) -m pytest
 
 .PHONY: lint
-lint: requirements ## Check format, types, Dockerfile and shell scripts
+lint: requirements ## Check format, types, templates, Dockerfile and shell scripts
 	$(run) -m ruff format --check
 	$(run) -m ruff check
 	$(run) -m mypy
+	"$(env)/bin/cfn-lint" aws/*.yaml
 	"$(env)/bin/hadolint" Dockerfile
 	"$(env)/bin/shellcheck" .ci/run .ci/build_base_image
 
 .PHONY: clean
 clean: ## Delete what was made here: .venv, the emulator, caches
-	rm -rf .venv .rie .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .rie .aws-cli .pytest_cache .mypy_cache .ruff_cache
 	find app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Lambda on this machine
@@ -126,19 +149,19 @@ clean: ## Delete what was made here: .venv, the emulator, caches
 build_image: ## Build the container image
 	$(call require,docker)
 	@echo ">> building $(APP_NAME) for $(ARCHITECTURE)"
-	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(platform) --tag "$(APP_NAME)" .
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(platform) --tag "$(LOCAL_IMAGE)" .
 
 .PHONY: run_container
 run_container: build_image ## Build the image and run it on the Lambda emulator
 	@$(call say_how_to_invoke)
-	docker run --rm --name "$(LAMBDA_CONTAINER_NAME)" --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 "$(APP_NAME)"
+	docker run --rm --name "$(LAMBDA_CONTAINER_NAME)" --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 "$(LOCAL_IMAGE)"
 
 .PHONY: run_lambda
 run_lambda: requirements $(rie) ## Run the same handler on the Lambda emulator, without a container
 	@$(call say_how_to_invoke)
 	$(rie) --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) $(run) -m awslambdaric app.app.handler
 
-$(rie):
+$(rie): | requirements
 	@[ "$$(uname -s)" = Linux ] || { echo "the emulator runs on Linux only: use make run_container" >&2; exit 1; }
 	@echo ">> fetching the Lambda Runtime Interface Emulator"
 	rm -rf .rie && mkdir .rie
@@ -152,23 +175,20 @@ echo ">> answers on port $(LAMBDA_PORT), one request at a time; Ctrl-C stops it.
 echo "   curl http://localhost:$(LAMBDA_PORT)/2015-03-31/functions/function/invocations -d @tests/events/guide.json"
 endef
 
-##@ Lambda on AWS
+##@ Deploy to AWS: step by step
 
 .PHONY: create_ecr_repository
 create_ecr_repository: ## Create the repository for the image
-	$(call require,aws,AWS_ACCOUNT_ID AWS_REGION)
-	@if $(aws) ecr describe-repositories --repository-names "$(APP_NAME)" >/dev/null 2>&1; then \
-	  echo ">> the repository $(APP_NAME) exists already, and is left as it is"; \
-	else set -x; \
-	  $(aws) ecr create-repository --repository-name "$(APP_NAME)" --image-scanning-configuration scanOnPush=true \
-	    --query repository.repositoryUri --output text; \
-	fi
+	$(call require,aws python,AWS_REGION)
+	$(deployment) deploy_stack repository
 
 .PHONY: deploy_to_ecr
 deploy_to_ecr: ## Build the image and push it, under its commit and as `latest`
 	$(call require,aws docker,AWS_ACCOUNT_ID AWS_REGION)
 	@$(MAKE) --no-print-directory build_image
-	$(aws) ecr get-login-password | docker login --username AWS --password-stdin "$(ECR_REGISTRY)"
+	@echo '$(aws) ecr get-login-password | docker login --username AWS --password-stdin "$(ECR_REGISTRY)"'
+	@password=$$($(aws) ecr get-login-password) || exit; \
+	printf '%s' "$$password" | docker login --username AWS --password-stdin "$(ECR_REGISTRY)"
 	@$(MAKE) --no-print-directory push_image version="$(image_version)"
 
 # A target of its own so that the version, which may hold the time, is made once.
@@ -177,32 +197,138 @@ push_image:
 	@if docker pull --quiet "$(image_uri):$(version)" 2>/dev/null; then \
 	  echo ">> $(version) was pushed before, and is left as it is: commit a change to push another build"; \
 	else set -ex; \
-	  docker tag "$(APP_NAME)" "$(image_uri):$(version)"; \
+	  docker tag "$(LOCAL_IMAGE)" "$(image_uri):$(version)"; \
 	  docker push "$(image_uri):$(version)"; \
 	fi
 	docker tag "$(image_uri):$(version)" "$(image_uri):latest"
 	docker push "$(image_uri):latest"
 
-.PHONY: delete_ecr_repository
-delete_ecr_repository: ## Delete the repository with every image in it
-	$(call require,aws,AWS_ACCOUNT_ID AWS_REGION)
-	$(aws) ecr delete-repository --repository-name "$(APP_NAME)" --force --query repository.repositoryUri --output text
+.PHONY: create_lambda_role
+create_lambda_role: ## Create the role that the function runs as, and its log group
+	$(call require,aws python,AWS_REGION)
+	$(deployment) deploy_stack role --save AWS_LAMBDA_ROLE_ARN=RoleArn
 
 .PHONY: create_lambda_function
 create_lambda_function: ## Create the function from the pushed image and wait until it is active
-	$(call require,aws,AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN)
-	@if $(aws) lambda get-function --function-name "$(APP_NAME)" >/dev/null 2>&1; then \
-	  echo ">> the function $(APP_NAME) exists already, and is left as it is"; \
-	else set -ex; \
-	  digest=$$($(aws) ecr describe-images --repository-name "$(APP_NAME)" --image-ids imageTag="$(IMAGE_TAG)" \
-	    --query "imageDetails[0].imageDigest" --output text); \
-	  $(aws) lambda create-function --function-name "$(APP_NAME)" --package-type Image \
+	$(call require,aws python,AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN)
+	@set -e; found=$(found_function); \
+	if [ -n "$$found" ]; then echo ">> the function $(APP_NAME) exists already, and is left as it is"; \
+	else digest=$(image_digest); \
+	  $(deployment) run_patiently lambda create-function --function-name "$(APP_NAME)" --package-type Image \
 	    --code ImageUri="$(image_uri)@$$digest" --role "$(AWS_LAMBDA_ROLE_ARN)" --architectures $(ARCHITECTURE) \
 	    --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query FunctionArn --output text; \
 	fi
 	$(aws) lambda wait function-active-v2 --function-name "$(APP_NAME)"
 
+.PHONY: update_lambda_function
+update_lambda_function: ## Give the function the last image, or IMAGE_TAG=… of an earlier one
+	$(call require,aws,AWS_ACCOUNT_ID AWS_REGION)
+	$(aws) lambda wait function-updated-v2 --function-name "$(APP_NAME)"
+	@set -e; digest=$(image_digest); \
+	running=$$($(aws) lambda get-function --function-name "$(APP_NAME)" --query Code.ImageUri --output text); \
+	if [ "$$running" = "$(image_uri)@$$digest" ]; then \
+	  echo ">> the function $(APP_NAME) has this image already"; \
+	else set -x; \
+	  $(aws) lambda update-function-code --function-name "$(APP_NAME)" --image-uri "$(image_uri)@$$digest" \
+	    --architectures $(ARCHITECTURE) --query CodeSha256 --output text; \
+	  $(aws) lambda wait function-updated-v2 --function-name "$(APP_NAME)"; \
+	fi
+
+.PHONY: create_api
+create_api: ## Create the REST API, secured with IAM, and deploy its stage
+	$(call require,aws python,AWS_REGION)
+	$(deployment) deploy_stack api EmulatorUrl="$(EMULATOR_URL)" --save API_SECURE_ENDPOINT=Endpoint
+
+.PHONY: create_invoker
+create_invoker: ## Create the user who may invoke the API, and the access key
+	$(call require,aws python,AWS_REGION)
+	$(deployment) deploy_stack invoker
+	$(deployment) create_access_key "$(APP_NAME)-invoker"
+
+.PHONY: invoke
+invoke: requirements ## Run the example: each route signed and unsigned
+	ENV_FILE="$(ENV_FILE)" $(run) examples/invoke_secure_routes.py
+
+##@ Deploy to AWS: as a whole
+
+.PHONY: deploy
+deploy: ## Take every step above, and run the example
+	$(call require,aws docker python,AWS_ACCOUNT_ID AWS_REGION)
+	@for step in $(deploy_steps); do \
+	  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
+	  { echo ">> make $$step failed, see above. Once that is mended, make deploy goes on from there" >&2; exit 1; }; \
+	done
+
+# What was just created needs up to a minute until every part of AWS knows it.
+.PHONY: invoke_patiently
+invoke_patiently:
+	@for pause in 5 10 20 30; do $(MAKE) --no-print-directory invoke && exit; \
+	  echo ">> IAM and API Gateway may not have spread what is new: once more in $$pause s"; sleep $$pause; done; \
+	$(MAKE) --no-print-directory invoke
+
+.PHONY: status
+status: ## Show what exists
+	$(call require,aws,AWS_REGION)
+	$(aws) cloudformation describe-stacks --output text --query \
+	  "Stacks[?contains(['$(APP_NAME)-repository', '$(APP_NAME)-role', '$(APP_NAME)-api', '$(APP_NAME)-invoker'], StackName)].[StackName, StackStatus, Outputs[0].OutputValue]"
+	$(aws) lambda list-functions --output text --query \
+	  "Functions[?FunctionName=='$(APP_NAME)'].[FunctionName, LastUpdateStatus, CodeSha256]"
+
+.PHONY: logs
+logs: ## Follow the function's log (AWS CLI v1 shows it once)
+	$(call require,aws,AWS_REGION)
+	@case "$$(aws --version 2>&1)" in \
+	  aws-cli/1.*) set -x; $(aws) logs filter-log-events --log-group-name "/aws/lambda/$(APP_NAME)" --query "events[].[message]" --output text;; \
+	  *) set -x; $(aws) logs tail "/aws/lambda/$(APP_NAME)" --follow --format short;; \
+	esac
+
+.PHONY: destroy
+destroy: ## Delete all of it; asks first, unless CONFIRM=yes
+	$(call require,aws python,AWS_REGION)
+	@[ "$(CONFIRM)" = yes ] || { printf 'Delete $(APP_NAME) in $(AWS_REGION), with its images, API, invoker and log? [y/N] '; \
+	  read -r answer; [ "$$answer" = y ] || { echo "nothing was deleted" >&2; exit 1; }; }
+	@for step in $(destroy_steps); do \
+	  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
+	  { echo ">> make $$step failed, see above. Once that is mended, make destroy goes on from there" >&2; exit 1; }; \
+	done
+	@left=$$($(MAKE) --no-print-directory --silent status) || exit; \
+	[ -z "$$left" ] || { echo "left over: $$left" >&2; exit 1; }; echo ">> nothing is left"
+
+.PHONY: delete_invoker
+delete_invoker: ## Delete the user who may invoke the API, with the access key
+	$(call require,aws python,AWS_REGION)
+	$(deployment) delete_access_keys "$(APP_NAME)-invoker"
+	$(deployment) delete_stack invoker
+
+.PHONY: delete_api
+delete_api: ## Delete the REST API
+	$(call require,aws python,AWS_REGION)
+	$(deployment) delete_stack api --forget API_SECURE_ENDPOINT=Endpoint
+
 .PHONY: delete_lambda_function
 delete_lambda_function: ## Delete the function
-	$(call require,aws,AWS_ACCOUNT_ID AWS_REGION)
-	$(aws) lambda delete-function --function-name "$(APP_NAME)"
+	$(call require,aws,AWS_REGION)
+	@set -e; found=$(found_function); \
+	if [ -z "$$found" ]; then echo ">> there is no function $(APP_NAME)"; \
+	else set -x; $(aws) lambda delete-function --function-name "$(APP_NAME)"; fi
+
+.PHONY: delete_lambda_role
+delete_lambda_role: ## Delete the function's role and its log group
+	$(call require,aws python,AWS_REGION)
+	$(deployment) delete_stack role --forget AWS_LAMBDA_ROLE_ARN=RoleArn
+
+.PHONY: delete_ecr_repository
+delete_ecr_repository: ## Delete the repository with every image in it
+	$(call require,aws python,AWS_REGION)
+	$(deployment) delete_stack repository
+
+##@ Rehearse, with no AWS account
+
+.PHONY: rehearse
+rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, and destroy it
+	@$(run) aws/rehearse.py $(filter-out invoke_patiently,$(deploy_steps))
+
+# Never in front of the user's own: the rehearsal puts it behind everything in PATH.
+.aws-cli/bin/aws:
+	"$(PYTHON)" -m venv --clear .aws-cli
+	.aws-cli/bin/python -m pip install --quiet --disable-pip-version-check $(aws_cli)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import botocore.session
 import httpx
 import pytest
 
@@ -28,7 +29,9 @@ REGION = "eu-central-1"
 CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("AWS_", "MAKE", "MFLAGS", "LAMBDA_")) or name == "AWS_CA_BUNDLE"
+    if not name.startswith(
+        ("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOCAL_", "LOG_", "MAKE", "MFLAGS")
+    )
 }
 
 
@@ -79,7 +82,7 @@ def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
-        env={**CLEAN_ENVIRONMENT, "ENV_FILE": os.devnull, **environment},
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": os.devnull, "PYTHON": sys.executable, **environment},
         capture_output=True,
         text=True,
         timeout=900,
@@ -172,8 +175,8 @@ def image(docker_engine: None) -> str:
     return "hello-lambda"
 
 
-@pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+@contextmanager
+def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
     """An AWS account on this machine; gives the environment in which the Makefile deploys to it."""
     require("aws")
     port = find_free_port()
@@ -183,8 +186,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         "GATEWAY_PORT": str(port),
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
     }
-    log = tmp_path_factory.mktemp("emulator") / "log"
-    with running([sys.executable, "-m", "ministack"], log=log, **settings):
+    with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
         wait_for(f"http://127.0.0.1:{port}/_ministack/health")
         yield {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -193,4 +195,54 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
             "AWS_ACCOUNT_ID": ACCOUNT_ID,
             "AWS_REGION": REGION,
             "ECR_REGISTRY": f"127.0.0.1:{port}",
+            "ENV_FILE": str(folder / ".env"),
         }
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[dict[str, str]]:
+    with running_emulator(tmp_path) as settings:
+        yield settings
+
+
+def connect(emulator: dict[str, str], service: str) -> Any:
+    """A client of the emulated account, to look at what is there."""
+    return botocore.session.get_session().create_client(
+        service,
+        endpoint_url=emulator["AWS_ENDPOINT_URL"],
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def list_everything(emulator: dict[str, str]) -> dict[str, list[str]]:
+    """The names of all that a deployment makes."""
+    iam, apis = connect(emulator, "iam"), connect(emulator, "apigateway")
+    users = [user["UserName"] for user in iam.list_users()["Users"]]
+    ids = [api["id"] for api in apis.get_rest_apis()["items"]]
+    return {
+        "apis": [api["name"] for api in apis.get_rest_apis()["items"]],
+        "stages": [stage["stageName"] for api in ids for stage in apis.get_stages(restApiId=api)["item"]],
+        "roles": [role["Path"] for role in iam.list_roles()["Roles"] if "hello-lambda" in role["RoleName"]],
+        "functions": [each["FunctionName"] for each in connect(emulator, "lambda").list_functions()["Functions"]],
+        "users": users,
+        "keys": [key["UserName"] for user in users for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]],
+        "repositories": [
+            each["repositoryName"] for each in connect(emulator, "ecr").describe_repositories()["repositories"]
+        ],
+        "logs": [each["logGroupName"] for each in connect(emulator, "logs").describe_log_groups()["logGroups"]],
+    }
+
+
+EVERYTHING = {
+    "apis": ["hello-lambda-API"],
+    "stages": ["default"],
+    "roles": ["/"],
+    "functions": ["hello-lambda"],
+    "users": ["hello-lambda-invoker"],
+    "keys": ["hello-lambda-invoker"],
+    "repositories": ["hello-lambda"],
+    "logs": ["/aws/lambda/hello-lambda"],
+}
+NOTHING: dict[str, list[str]] = {name: [] for name in EVERYTHING}

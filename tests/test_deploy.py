@@ -2,13 +2,30 @@
 
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import CLEAN_ENVIRONMENT, find_free_port, require, run_make, running, wait_for
+from conftest import (
+    ACCOUNT_ID,
+    CLEAN_ENVIRONMENT,
+    NOTHING,
+    REGION,
+    ROOT,
+    connect,
+    find_free_port,
+    list_everything,
+    load_event,
+    require,
+    run_make,
+    running,
+    skip_or_fail,
+    wait_for,
+)
 
 # An AWS CLI, asked for a registry's password, gets this one from the emulator.
 PASSWORD = "ministack-auth-token"
@@ -58,12 +75,9 @@ def get_manifest(registry: str, tag: str) -> tuple[str, dict[str, Any]]:
     return response.headers["Docker-Content-Digest"], response.json()
 
 
-def run_aws(emulator: dict[str, str], *arguments: str) -> Any:
-    command = ["aws", "--endpoint-url", emulator["AWS_ENDPOINT_URL"], "--region", emulator["AWS_REGION"], *arguments]
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_PAGER": ""}
-    process = subprocess.run(command, env={**CLEAN_ENVIRONMENT, **keys}, capture_output=True, text=True, timeout=60)
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout) if process.stdout else None
+def get_commit(checkout: Path) -> str:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_deploy_to_ecr_logs_in_and_pushes_what_lambda_accepts(
@@ -75,10 +89,7 @@ def test_deploy_to_ecr_logs_in_and_pushes_what_lambda_accepts(
     assert "Login Succeeded" in process.stdout
     assert PASSWORD not in process.stdout + process.stderr
 
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=checkout, capture_output=True, text=True
-    ).stdout.strip()
-    digest, manifest = get_manifest(registry, commit)
+    digest, manifest = get_manifest(registry, get_commit(checkout))
     assert get_manifest(registry, "latest")[0] == digest
     assert manifest["mediaType"] in ACCEPTED
     assert "manifests" not in manifest
@@ -116,57 +127,256 @@ def test_deploy_to_ecr_stops_where_the_registry_refuses_the_password(
     assert "docker push" not in process.stdout
 
 
+def run_steps(settings: dict[str, str], *steps: str, checkout: Path = ROOT) -> str:
+    """What the last of some targets says, all of which succeed."""
+    for step in steps:
+        process = run_make(step, "--directory", str(checkout), **settings)
+        assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
 def test_create_ecr_repository_can_be_run_again_and_deleted(emulator: dict[str, str]) -> None:
-    first = run_make("create_ecr_repository", **emulator)
-    assert first.returncode == 0, first.stderr
-    again = run_make("create_ecr_repository", **emulator)
-    assert (again.returncode, again.stdout) == (
-        0,
-        ">> the repository hello-lambda exists already, and is left as it is\n",
-    )
-    (repository,) = run_aws(emulator, "ecr", "describe-repositories")["repositories"]
-    assert (repository["repositoryName"], repository["imageScanningConfiguration"]) == (
-        "hello-lambda",
-        {"scanOnPush": True},
-    )
-    assert run_make("delete_ecr_repository", **emulator).returncode == 0
-    assert run_aws(emulator, "ecr", "describe-repositories")["repositories"] == []
+    assert "Successfully created/updated stack" in run_steps(emulator, "create_ecr_repository")
+    assert "No changes to deploy" in run_steps(emulator, "create_ecr_repository")
+    ecr = connect(emulator, "ecr")
+    (repository,) = ecr.describe_repositories()["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    rules = json.loads(ecr.get_lifecycle_policy(repositoryName="hello-lambda")["lifecyclePolicyText"])["rules"]
+    assert [rule["selection"]["countNumber"] for rule in rules] == [10]
+    policy = json.loads(ecr.get_repository_policy(repositoryName="hello-lambda")["policyText"])
+    assert policy["Statement"][0]["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert policy["Statement"][0]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    run_steps(emulator, "delete_ecr_repository")
+    assert list_everything(emulator) == NOTHING
 
 
-def test_create_lambda_function_from_the_digest(
+def test_function_is_made_from_the_digest_updated_and_rolled_back(
     image: str, emulator: dict[str, str], checkout: Path, docker_config: dict[str, str]
 ) -> None:
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-    role = run_aws(
-        emulator, "iam", "create-role", "--role-name", "lambda-role", "--assume-role-policy-document", json.dumps(trust)
-    )
-    settings = {**emulator, **docker_config, "AWS_LAMBDA_ROLE_ARN": role["Role"]["Arn"]}
-    for target in ("create_ecr_repository", "deploy_to_ecr", "create_lambda_function"):
-        process = run_make(target, "--directory", str(checkout), **settings)
-        assert process.returncode == 0, process.stderr
+    settings = {**emulator, **docker_config}
+    functions = connect(emulator, "lambda")
 
-    function = run_aws(emulator, "lambda", "get-function", "--function-name", "hello-lambda")
-    (pushed,) = run_aws(emulator, "ecr", "describe-images", "--repository-name", "hello-lambda")["imageDetails"]
-    assert function["Code"]["ImageUri"] == f"{emulator['ECR_REGISTRY']}/hello-lambda@{pushed['imageDigest']}"
-    configuration = function["Configuration"]
+    def get_running_digest() -> str:
+        function = functions.get_function(FunctionName="hello-lambda")
+        return str(function["Code"]["ImageUri"].removeprefix(f"{emulator['ECR_REGISTRY']}/hello-lambda@"))
+
+    def get_pushed_digest() -> str:
+        images = connect(emulator, "ecr").describe_images(
+            repositoryName="hello-lambda", imageIds=[{"imageTag": "latest"}]
+        )
+        return str(images["imageDetails"][0]["imageDigest"])
+
+    creation = ("create_ecr_repository", "deploy_to_ecr", "create_lambda_role", "create_lambda_function")
+    run_steps(settings, *creation, checkout=checkout)
+    assert get_running_digest() == get_pushed_digest()
+    configuration = functions.get_function(FunctionName="hello-lambda")["Configuration"]
     wanted = {"Architectures": ["x86_64"], "MemorySize": 512, "Timeout": 28, "State": "Active", "PackageType": "Image"}
     assert {name: configuration[name] for name in wanted} == wanted
 
-    again = run_make("create_lambda_function", "--directory", str(checkout), **settings)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith(">> the function hello-lambda exists already, and is left as it is\n")
-    for target in ("delete_lambda_function", "delete_ecr_repository"):
-        assert run_make(target, **settings).returncode == 0
-    assert run_aws(emulator, "lambda", "list-functions")["Functions"] == []
+    again = run_steps(settings, "create_lambda_function", checkout=checkout)
+    assert again.startswith(">> the function hello-lambda exists already, and is left as it is\n")
+    assert ">> the function hello-lambda has this image already" in run_steps(
+        settings, "update_lambda_function", checkout=checkout
+    )
+
+    first, commit = get_running_digest(), get_commit(checkout)
+    (checkout / "app/new.py").write_text("NEW = True\n")
+    run_steps(settings, "deploy_to_ecr", checkout=checkout)
+    assert get_running_digest() == first != get_pushed_digest()
+    run_steps(settings, "update_lambda_function", checkout=checkout)
+    assert get_running_digest() == get_pushed_digest()
+    run_steps({**settings, "IMAGE_TAG": commit}, "update_lambda_function", checkout=checkout)
+    assert get_running_digest() == first
 
 
 def test_create_lambda_function_stops_with_awss_message(emulator: dict[str, str]) -> None:
     process = run_make("create_lambda_function", AWS_LAMBDA_ROLE_ARN="arn:aws:iam::123456789012:role/none", **emulator)
     assert process.returncode == 2
     assert "RepositoryNotFoundException" in process.stderr
-    assert "create-function" not in process.stderr
+    assert "create-function" not in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("message", "calls", "returncode"),
+    [
+        ("The role defined for the function cannot be assumed by Lambda.", 2, 0),
+        ("Source image does not exist.", 1, 1),
+    ],
+)
+def test_only_a_role_that_is_not_spread_yet_is_retried(
+    tmp_path: Path, message: str, calls: int, returncode: int
+) -> None:
+    stub = tmp_path / "aws"
+    stub.write_text(
+        f'#!/bin/sh\necho "$*" >>"{tmp_path}/calls"\n[ "$(wc -l <"{tmp_path}/calls")" -gt 1 ] && exit\n'
+        f'echo "An error occurred (InvalidParameterValueException): {message}" >&2\nexit 254\n'
+    )
+    stub.chmod(0o755)
+    process = subprocess.run(
+        [sys.executable, "aws/deployment.py", "run_patiently", "lambda", "create-function"],
+        cwd=ROOT,
+        env={
+            **CLEAN_ENVIRONMENT,
+            "PATH": f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}",
+            **{"APP_NAME": "hello-lambda", "ENV_FILE": str(tmp_path / ".env"), "AWS_REGION": REGION},
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (process.returncode, len((tmp_path / "calls").read_text().splitlines())) == (returncode, calls)
+    assert ("IAM has not spread the new role yet" in process.stdout) == (calls == 2)
+    assert (message in process.stderr) == (returncode == 1)
+
+
+def test_api_is_secured_validated_and_throttled(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api")
+    apis = connect(emulator, "apigateway")
+    (api,) = apis.get_rest_apis()["items"]
+    resources = {
+        resource["path"]: resource["resourceMethods"]
+        for resource in apis.get_resources(restApiId=api["id"], embed=["methods"])["items"]
+        if "resourceMethods" in resource
+    }
+    methods = {(path, method): details for path, each in resources.items() for method, details in each.items()}
+    assert {
+        key: (method["authorizationType"], method["methodIntegration"]["type"]) for key, method in methods.items()
+    } == {("/hello-lambda", "POST"): ("AWS_IAM", "AWS"), ("/{proxy+}", "ANY"): ("AWS_IAM", "AWS_PROXY")}
+    (validator,) = apis.get_request_validators(restApiId=api["id"])["items"]
+    assert (validator["validateRequestBody"], validator["name"]) == (True, "body")
+    assert "RequestValidatorId: !Ref BodyValidator" in (ROOT / "aws/api.yaml").read_text()
+    schema = json.loads(apis.get_model(restApiId=api["id"], modelName="Event")["schema"])
+    assert schema["required"] == list(load_event("guide"))
+    (stage,) = apis.get_stages(restApiId=api["id"])["item"]
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 50
+
+
+def test_api_gets_a_new_deployment_only_when_its_definition_changes(emulator: dict[str, str], checkout: Path) -> None:
+    apis = connect(emulator, "apigateway")
+
+    def get_deployment() -> str:
+        (api,) = apis.get_rest_apis()["items"]
+        return str(apis.get_stage(restApiId=api["id"], stageName="default")["deploymentId"])
+
+    run_steps(emulator, "create_api", checkout=checkout)
+    first = get_deployment()
+    assert "No changes to deploy" in run_steps(emulator, "create_api", checkout=checkout)
+    assert get_deployment() == first
+    template = checkout / "aws/api.yaml"
+    template.write_text(
+        template.read_text().replace("PassthroughBehavior: NEVER", "PassthroughBehavior: WHEN_NO_MATCH")
+    )
+    run_steps(emulator, "create_api", checkout=checkout)
+    assert get_deployment() != first
+
+
+def test_invoker_may_invoke_this_api_and_nothing_else(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api", "create_invoker")
+    iam = connect(emulator, "iam")
+    (name,) = iam.list_user_policies(UserName="hello-lambda-invoker")["PolicyNames"]
+    policy = iam.get_user_policy(UserName="hello-lambda-invoker", PolicyName=name)["PolicyDocument"]
+    (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
+    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{api['id']}/default/*"
+    assert policy["Statement"] == [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn}]
+    assert iam.list_attached_user_policies(UserName="hello-lambda-invoker")["AttachedPolicies"] == []
+
+
+def test_role_trusts_lambda_and_writes_its_own_log(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_lambda_role")
+    iam = connect(emulator, "iam")
+    (role,) = [role for role in iam.list_roles()["Roles"] if "hello-lambda" in role["RoleName"]]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Principal"], trust["Action"]) == ({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")
+    policy = iam.get_role_policy(RoleName=role["RoleName"], PolicyName="write-own-log")["PolicyDocument"]
+    arn = f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:/aws/lambda/hello-lambda:*"
+    assert [(each["Action"], each["Resource"]) for each in policy["Statement"]] == [
+        (["logs:CreateLogStream", "logs:PutLogEvents"], arn)
+    ]
+    (group,) = connect(emulator, "logs").describe_log_groups()["logGroups"]
+    assert group["retentionInDays"] == 14
+
+
+def test_second_create_invoker_makes_no_second_key(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api", "create_invoker")
+    before = Path(emulator["ENV_FILE"]).read_text()
+    assert "and the key is in" in run_steps(emulator, "create_invoker")
+    assert (list_everything(emulator)["keys"], Path(emulator["ENV_FILE"]).read_text()) == (
+        ["hello-lambda-invoker"],
+        before,
+    )
+
+
+def test_create_invoker_leaves_a_key_alone_whose_secret_it_does_not_have(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api", "create_invoker")
+    Path(emulator["ENV_FILE"]).unlink()
+    process = run_make("create_invoker", **emulator)
+    assert process.returncode == 2
+    assert "does not hold its secret" in process.stderr
+    assert list_everything(emulator)["keys"] == ["hello-lambda-invoker"]
+
+
+def test_create_invoker_leaves_somebody_elses_key_in_the_env_file(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api")
+    iam = connect(emulator, "iam")
+    iam.create_user(UserName="somebody")
+    key = iam.create_access_key(UserName="somebody")["AccessKey"]
+    text = f"AWS_ACCESS_KEY={key['AccessKeyId']}\nAWS_SECRET_ACCESS_KEY={key['SecretAccessKey']}\n"
+    Path(emulator["ENV_FILE"]).write_text(text)
+    process = run_make("create_invoker", **emulator)
+    assert process.returncode == 2
+    assert "a key of somebody else" in process.stderr
+    assert Path(emulator["ENV_FILE"]).read_text() == text
+
+
+def test_destroy_asks_first(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_ecr_repository")
+    process = run_make("destroy", **emulator)
+    assert (process.returncode, process.stderr.splitlines()[0]) == (2, "nothing was deleted")
+    assert list_everything(emulator)["repositories"] == ["hello-lambda"]
+
+
+def test_status_shows_what_exists_on_one_screen(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_ecr_repository", "create_lambda_role")
+    lines = [line.split("\t") for line in run_steps(emulator, "status").splitlines() if "\t" in line]
+    assert [(name, state) for name, state, _ in lines if "COMPLETE" in state] == [
+        ("hello-lambda-repository", "CREATE_COMPLETE"),
+        ("hello-lambda-role", "CREATE_COMPLETE"),
+    ]
+
+
+def test_steps_say_what_cloudformation_says(emulator: dict[str, str], checkout: Path) -> None:
+    template = checkout / "aws/invoker.yaml"
+    template.write_text(template.read_text().replace("${AppName}-api-id", "no-such-export"))
+    process = run_make("create_invoker", "--directory", str(checkout), **emulator)
+    assert process.returncode == 2
+    assert "no-such-export" in process.stderr
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_logs_shows_what_the_function_wrote(emulator: dict[str, str], tmp_path: Path, version: int) -> None:
+    """Version 2 follows the log until it is stopped; the emulated account has one line in it."""
+    run_steps(emulator, "create_lambda_role")
+    logs = connect(emulator, "logs")
+    logs.create_log_stream(logGroupName="/aws/lambda/hello-lambda", logStreamName="a")
+    event = {"timestamp": int(time.time() * 1000), "message": "GET /hello/ 200"}
+    logs.put_log_events(logGroupName="/aws/lambda/hello-lambda", logStreamName="a", logEvents=[event])
+    aws = find_aws(version)
+    path = f"{aws.parent}:{CLEAN_ENVIRONMENT['PATH']}"
+    with running(["make", "logs"], log=tmp_path / "log", PATH=path, PYTHON=sys.executable, **emulator):
+        deadline = time.monotonic() + 30
+        while "GET /hello/ 200" not in (tmp_path / "log").read_text():
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+
+
+def find_aws(version: int) -> Path:
+    """An aws CLI of a major version: wherever it is in PATH, or the one that the rehearsal brings."""
+    if version == 1:
+        assert run_make(".aws-cli/bin/aws").returncode == 0
+    for folder in (*CLEAN_ENVIRONMENT["PATH"].split(":"), str(ROOT / ".aws-cli/bin")):
+        aws = Path(folder) / "aws"
+        if aws.exists():
+            process = subprocess.run([aws, "--version"], capture_output=True, text=True, timeout=60)
+            if (process.stdout + process.stderr).startswith(f"aws-cli/{version}."):
+                return aws
+    skip_or_fail(f"needs version {version} of the AWS CLI")

@@ -43,7 +43,7 @@ def bare_path(tmp_path: Path) -> str:
     """A PATH with the ordinary programs, and neither docker, aws nor conda."""
     directory = tmp_path / "bare"
     directory.mkdir()
-    for name in ("sh", "make", "awk", "sed", "git", "date", "cat", "cmp", "env", "grep"):
+    for name in ("sh", "make", "awk", "sed", "git", "date", "cat", "cmp", "env", "grep", "python3"):
         (directory / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     return str(directory)
 
@@ -55,12 +55,16 @@ def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str
     assert [line for line in lines if line and not line.startswith(" ")] == [
         "Development",
         "Lambda on this machine",
-        "Lambda on AWS",
+        "Deploy to AWS: step by step",
+        "Deploy to AWS: as a whole",
+        "Rehearse, with no AWS account",
     ]
     targets = {line.split()[0] for line in lines if line.startswith("  ")}
     assert targets >= {
         *("create_environment", "requirements", "run_app", "build_image", "run_container", "run_lambda"),
         *("create_ecr_repository", "deploy_to_ecr", "create_lambda_function", "test", "lint", "clean"),
+        *("create_lambda_role", "update_lambda_function", "create_api", "create_invoker", "invoke"),
+        *("deploy", "status", "logs", "destroy", "rehearse"),
     }
     assert max(len(line) for line in lines) <= 100
 
@@ -68,11 +72,13 @@ def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str
 @pytest.mark.parametrize(
     ("target", "variables"),
     [
-        ("create_ecr_repository", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("create_ecr_repository", ["AWS_REGION"]),
+        ("deploy", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("destroy", ["AWS_REGION"]),
         ("deploy_to_ecr", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
         ("create_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_LAMBDA_ROLE_ARN"]),
-        ("delete_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
-        ("delete_ecr_repository", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("delete_lambda_function", ["AWS_REGION"]),
+        ("delete_ecr_repository", ["AWS_REGION"]),
     ],
 )
 def test_target_names_every_missing_variable_and_does_nothing(
@@ -110,7 +116,7 @@ def test_target_names_every_missing_tool(target: str, tools: list[str], bare_pat
 def test_target_names_a_docker_engine_that_does_not_answer(stub: Stub) -> None:
     process = run_make("build_image", **stub("docker", exit_code=1))
     assert process.returncode == 2
-    assert process.stderr.startswith("no Docker engine answers: start Docker, ")
+    assert process.stderr.startswith("no Docker engine answers: start Docker or ")
 
 
 @pytest.mark.parametrize("target", ["build_image", "create_lambda_function"])
@@ -141,6 +147,7 @@ def test_architecture_drives_image_and_function(
         ("export AWS_REGION = eu-west-1  ", "eu-west-1"),
         ("AWS_REGION=eu-west-1 # Ireland", "eu-west-1"),
         ("AWS_REGION=eu-west-1\r", "eu-west-1"),
+        ("AWS_REGION= # to be filled in", ""),
         ("AWS_REGION=us-east-1\nAWS_REGION=eu-west-1", "eu-west-1"),
         ("#AWS_REGION=us-east-1\nMY_AWS_REGION=us-east-1\nAWS_REGION=eu-west-1", "eu-west-1"),
         ("AWS_REGION=a$(HOME)b$$c", "a$(HOME)b$$c"),
@@ -156,6 +163,7 @@ def test_env_file_is_read_as_dotenv_reads_it(tmp_path: Path, line: str, region: 
     ("arguments", "environment", "region"),
     [
         ([], {}, "from-file"),
+        ([], {"AWS_REGION": ""}, "from-file"),
         ([], {"AWS_REGION": "from-shell"}, "from-shell"),
         (["AWS_REGION=from-make"], {"AWS_REGION": "from-shell"}, "from-make"),
     ],
@@ -165,7 +173,7 @@ def test_command_line_wins_over_environment_and_env_file(
 ) -> None:
     (tmp_path / ".env").write_text("AWS_REGION=from-file\nAWS_ACCOUNT_ID=123456789012\n")
     run_make("create_ecr_repository", *arguments, ENV_FILE=str(tmp_path / ".env"), **environment, **stub("aws"))
-    assert calls().startswith(f"aws --region {region} ecr describe-repositories")
+    assert calls().startswith(f"aws --region {region} cloudformation describe-stacks")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +197,14 @@ def test_the_invokers_credentials_never_reach_the_aws_cli(
     assert [text for text in ("AKIAINVOKER", "invokers") if text in calls()] == []
 
 
+def test_one_secret_for_two_keys_stops_before_the_aws_cli_gets_it(stub: Stub, calls: Callable[[], str]) -> None:
+    """What the shell holds after `set -a; . .env`, beside the deployer's own key."""
+    keys = {"AWS_ACCESS_KEY": "AKIAINVOKER", "AWS_SECRET_ACCESS_KEY": "invokers", "AWS_ACCESS_KEY_ID": "AKIADEPLOYER"}
+    process = run_make("create_ecr_repository", "AWS_REGION=eu-central-1", **keys, **stub("aws"))
+    assert (process.returncode, calls()) == (2, "")
+    assert "unset AWS_ACCESS_KEY" in process.stderr
+
+
 def test_the_deployers_credentials_reach_the_aws_cli_and_no_pager_does(
     tmp_path: Path, stub: Stub, calls: Callable[[], str]
 ) -> None:
@@ -197,12 +213,11 @@ def test_the_deployers_credentials_reach_the_aws_cli_and_no_pager_does(
         "AWS_SECRET_ACCESS_KEY": "deployers",
         "AWS_SESSION_TOKEN": "token",
         "AWS_PROFILE": "profile",
-        "AWS_PAGER": "less",
     }
     arguments = ["AWS_ACCOUNT_ID=123456789012", "AWS_REGION=eu-central-1"]
     run_make("create_ecr_repository", *arguments, **environment, **stub("aws"))
     noted = set(calls().splitlines())
-    assert noted >= {f"{name}={value}" for name, value in environment.items() if name != "AWS_PAGER"} | {"AWS_PAGER="}
+    assert noted >= {f"{name}={value}" for name, value in environment.items()} | {"AWS_PAGER="}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,178 @@
+"""`make rehearse`, with a Docker engine and without, killed, twice at once, and in front of a real account."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CLEAN_ENVIRONMENT, ROOT, require, run_make
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
+DEPLOYER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real"}
+README_STEPS = re.compile(r"^(✓|-) (.*?)(?:: .*)?(?: \(\d+\.\d s\)|, .*)$", re.MULTILINE)
+
+
+def list_processes(marker: str) -> list[str]:
+    """The command lines that hold a text, this test's own apart."""
+    processes = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in processes.splitlines() if marker in line and f" {os.getpid()} " not in line]
+
+
+def wait_until_gone(*markers: str) -> None:
+    deadline = time.monotonic() + 60
+    while left := [line for marker in markers for line in list_processes(marker)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+
+
+def read_steps(output: str) -> list[tuple[str, str]]:
+    """How each step went, and its name, with the port taken out."""
+    return [(mark, re.sub(r"(127.0.0.1):\d+", r"\1:…", name)) for mark, name in README_STEPS.findall(output)]
+
+
+def list_docker() -> set[str]:
+    listings = (["ps", "--all", "--quiet"], ["images", "--format", "{{.Repository}}:{{.Tag}}"])
+    outputs = [
+        subprocess.run(["docker", *each], capture_output=True, text=True, check=True).stdout for each in listings
+    ]
+    return {line for output in outputs for line in output.splitlines()}
+
+
+@pytest.fixture
+def user_env_file() -> Iterator[Path]:
+    """The user's own .env, which no rehearsal touches; made for the test where there is none."""
+    path = ROOT / ".env"
+    made = not path.exists()
+    if made:
+        path.write_text("AWS_REGION=us-east-1\nAWS_ACCOUNT_ID=999999999999\n")
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    yield path
+    after = path.read_bytes(), path.stat().st_mtime_ns
+    if made:
+        path.unlink()
+    assert before == after
+
+
+def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_file: Path) -> None:
+    before = list_docker()
+    process = run_make("rehearse", **DEPLOYER)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "0 skipped" in process.stdout.splitlines()[-1]
+    (shown,) = re.findall(r"^\$ make rehearse\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert read_steps(process.stdout) == read_steps(shown)
+    assert list_docker() == before
+    assert list_processes("ministack") == []
+
+
+def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: Path, tmp_path: Path) -> None:
+    """With nothing in PATH but what every machine has: no engine, and an aws CLI that it brings itself."""
+    require("curl")
+    for name in (
+        "sh",
+        "make",
+        "awk",
+        "sed",
+        "git",
+        "date",
+        "cat",
+        "cmp",
+        "env",
+        "grep",
+        "rm",
+        "mkdir",
+        "uname",
+        "curl",
+    ):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    process = run_make("rehearse", PATH=str(tmp_path))
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "✓ an aws CLI: aws-cli/1." in process.stdout
+    skipped = [name for mark, name in read_steps(process.stdout) if mark == "-"]
+    assert [name for name in skipped if name.startswith("make")] == [
+        "make deploy_to_ecr",
+        "make create_lambda_function",
+        "make update_lambda_function",
+    ]
+    assert "✓ make invoke: 2 routes signed, 2 unsigned" in process.stdout
+    assert "✓ nothing is left" in process.stdout
+
+
+def test_two_rehearsals_at_once_do_not_meet() -> None:
+    both = [
+        subprocess.Popen(
+            ["make", "rehearse"],
+            cwd=ROOT,
+            env={**CLEAN_ENVIRONMENT, **NO_ENGINE, "PYTHON": sys.executable},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    ports = {match for output in outputs for match in re.findall(r"127\.0\.0\.1:(\d+) \(", output)}
+    assert len(ports) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_rehearsal_leaves_nothing_running(number: signal.Signals, tmp_path: Path) -> None:
+    """TMPDIR marks what is its own: the emulator has the folder for its files, and so has each step."""
+    environment = {**CLEAN_ENVIRONMENT, **NO_ENGINE, "TMPDIR": str(tmp_path), "PYTHON": sys.executable}
+    with subprocess.Popen(
+        ["make", "rehearse"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if "127.0.0.1" in line:
+                port = re.findall(r"127\.0\.0\.1:(\d+)", line)[0]
+            if "make create_ecr_repository" in line:
+                break
+        os.killpg(process.pid, number)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_until_gone(f"127.0.0.1:{port}", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    wait_until_gone("-m ministack", "aws-lambda-rie --runtime")
+
+
+def test_rehearsal_goes_no_step_further_with_another_account(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    stub = tmp_path / "aws"
+    stub.write_text(
+        f'#!/bin/sh\necho "$AWS_ACCESS_KEY_ID $AWS_PROFILE $*" >>"{calls}"\n'
+        'case "$*" in *get-caller-identity*) echo 999999999999 ;; *) echo aws-cli/2 ;; esac\n'
+    )
+    stub.chmod(0o755)
+    path = f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}"
+    process = run_make("rehearse", PATH=path, **NO_ENGINE, **DEPLOYER)
+    assert process.returncode == 2
+    assert "this is account 999999999999, and not the emulator's 123456789012" in process.stdout
+    version, identity = calls.read_text().splitlines()
+    assert version == "test  --version"
+    assert re.fullmatch(r"test  --endpoint-url http://127.0.0.1:\d+ --region \S+ sts get-caller-identity .*", identity)
+
+
+def test_rehearsal_says_what_a_failing_step_said(tmp_path: Path) -> None:
+    aws = tmp_path / "aws"
+    aws.write_text(
+        '#!/bin/sh\ncase "$*" in *"cloudformation deploy"*) echo "no templates today" >&2; exit 254 ;; esac\n'
+        f'PATH="{CLEAN_ENVIRONMENT["PATH"]}" exec aws "$@"\n'
+    )
+    aws.chmod(0o755)
+    process = run_make("rehearse", PATH=f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}", **NO_ENGINE)
+    assert process.returncode == 2
+    assert "✗ make create_ecr_repository" in process.stdout
+    assert "no templates today" in process.stdout
