@@ -1,0 +1,176 @@
+"""Every aws call of a deployment and of its end fails, or is killed, in turn: running the same again completes it.
+
+The aws CLI is the real one, behind a stand-in that counts the calls. docker is a stand-in that pushes an empty
+image, since what docker does is tested elsewhere; what is at stake here is the account and .env.
+"""
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import pytest
+from conftest import CLEAN_ENVIRONMENT, EVERYTHING, NOTHING, ROOT, list_everything, require, running_emulator
+
+# In these, the n-th call is refused; is carried out, but its answer is lost; is killed on its way, with all of make.
+FAULTS = ("refused", "lost", "killed")
+AWS = """#!/bin/sh
+n=$(($(cat "$FAULT_FOLDER/calls") + 1))
+echo $n >"$FAULT_FOLDER/calls"
+[ $n = "$FAULT_CALL" ] || exec "$REAL_AWS" "$@"
+case $FAULT in
+refused) echo "An error occurred (ThrottlingException): Rate exceeded" >&2 ;;
+lost) "$REAL_AWS" "$@" >/dev/null 2>&1; echo "Connection was closed before we received a valid response" >&2 ;;
+killed) "$REAL_AWS" "$@" >/dev/null 2>&1 & sleep 0.$FAULT_DELAY; kill -9 0 ;;
+esac
+exit 254
+"""
+DOCKER = """#!/bin/sh
+case $1 in
+login) cat >/dev/null ;;
+push) exec "$REAL_AWS" --endpoint-url "$AWS_ENDPOINT_URL" --region "$AWS_REGION" ecr put-image \
+  --repository-name hello-lambda --image-tag "${2##*:}" --image-manifest '{"schemaVersion": 2}' ;;
+esac
+"""
+
+
+class Account:
+    """An emulated account, and make behind the two stand-ins."""
+
+    def __init__(self, folder: Path, emulator: dict[str, str], fault: str) -> None:
+        self.folder, self.emulator, self.fault = folder, emulator, fault
+        self.env_file = Path(emulator["ENV_FILE"])
+        self.env_file.write_text("# the user's own\nMINE='a b' # kept\n")
+        for name, program in (("aws", AWS), ("docker", DOCKER)):
+            (folder / name).write_text(program)
+            (folder / name).chmod(0o755)
+
+    def make(self, target: str, *arguments: str, fault_call: int = 0) -> tuple[int, str, bool]:
+        """make's exit code and output, and whether it came as far as the call that fails."""
+        (self.folder / "calls").write_text("0")
+        environment = {
+            **CLEAN_ENVIRONMENT,
+            **self.emulator,
+            "PATH": f"{self.folder}:{CLEAN_ENVIRONMENT['PATH']}",
+            "PYTHON": sys.executable,
+            "CONFIRM": "yes",
+            "REAL_AWS": str(shutil.which("aws")),
+            "FAULT": self.fault,
+            "FAULT_FOLDER": str(self.folder),
+            "FAULT_CALL": str(fault_call),
+            "FAULT_DELAY": str(3 + fault_call % 5),
+        }
+        with (self.folder / "log").open("w+") as log:
+            process = subprocess.Popen(
+                ["make", target, *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            code = process.wait(timeout=300)
+        return code, (self.folder / "log").read_text(), int((self.folder / "calls").read_text()) >= fault_call
+
+    def complete(self, target: str, *arguments: str) -> None:
+        code, log, _ = self.make(target, *arguments)
+        assert code == 0, log
+
+    def check_env_file(self) -> None:
+        """Whole, each setting once, and nothing of the user's changed; beside it no half-written one."""
+        lines = self.env_file.read_text().splitlines()
+        assert lines[:2] == ["# the user's own", "MINE='a b' # kept"]
+        names = [line.split("=")[0] for line in lines[2:]]
+        assert len(names) == len(set(names)), lines
+        assert all("=" in line for line in lines[2:]), lines
+
+
+def try_each_fault(folder: Path, scenario: Callable[[Account], None]) -> None:
+    """Plays a scenario with each kind of fault, each in an account of its own, all at once: they mostly wait."""
+    require("aws")
+
+    def try_fault(fault: str) -> None:
+        (folder / fault).mkdir()
+        with running_emulator(folder / fault) as emulator:
+            scenario(Account(folder / fault, emulator, fault))
+
+    with ThreadPoolExecutor() as pool:
+        for done in as_completed([pool.submit(try_fault, fault) for fault in FAULTS]):
+            done.result()
+
+
+def fail_each_call(account: Account, *command: str) -> Iterator[int]:
+    """Runs make with each of its aws calls failing in turn; gives after each the number of the call."""
+    for call in range(1, 100):
+        code, log, reached = account.make(*command, fault_call=call)
+        account.check_env_file()
+        if not reached:
+            assert code == 0, log
+            return
+        assert code == (-signal.SIGKILL if account.fault == "killed" else 2), log
+        if account.fault != "killed" and command[0] in {"deploy", "destroy"}:
+            assert "goes on from there" in log, log
+        yield call
+    pytest.fail("make never came to an end")
+
+
+# A step, how to undo it, and what must be there after it.
+STEPS = (
+    ("create_ecr_repository", "delete_ecr_repository"),
+    ("deploy_to_ecr", ""),
+    ("create_lambda_role", "delete_lambda_role"),
+    ("create_lambda_function", "delete_lambda_function"),
+    ("update_lambda_function", ""),
+    ("create_api", "delete_api"),
+    ("create_invoker", "delete_invoker"),
+)
+
+
+def test_deploy_completes_after_a_fault_at_any_call(tmp_path: Path) -> None:
+    try_each_fault(tmp_path, deploy_with_faults)
+
+
+def deploy_with_faults(account: Account) -> None:
+    for step, undo in STEPS:
+        steps = f"deploy_steps={step}"
+        faults = 0
+        before = list_everything(account.emulator)
+        for _ in fail_each_call(account, "deploy", steps):
+            faults += 1
+            account.complete("deploy", steps)
+            there = list_everything(account.emulator)
+            assert all(set(there[kind]) <= set(EVERYTHING[kind]) and len(there[kind]) <= 1 for kind in there), there
+            account.check_env_file()
+            if undo:
+                account.complete(undo)
+                assert list_everything(account.emulator) == before
+        assert faults >= 1
+    assert list_everything(account.emulator) == EVERYTHING
+    settings = dict(line.split("=", 1) for line in account.env_file.read_text().splitlines()[2:])
+    assert all(settings.values())
+    assert set(settings) == {*("AWS_LAMBDA_ROLE_ARN", "API_SECURE_ENDPOINT", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY")}
+
+
+def test_destroy_completes_after_a_fault_at_any_call(tmp_path: Path) -> None:
+    try_each_fault(tmp_path, destroy_with_faults)
+
+
+def destroy_with_faults(account: Account) -> None:
+    steps = {undo: step for step, undo in STEPS if undo}
+    account.complete("deploy", f"deploy_steps={' '.join(step for step, _ in STEPS)}")
+    for undo in reversed(steps):
+        faults = 0
+        for _ in fail_each_call(account, undo):
+            faults += 1
+            account.complete(undo)
+            account.check_env_file()
+            account.complete("deploy", f"deploy_steps={steps[undo]}")
+        assert faults >= 1
+    assert list_everything(account.emulator) == NOTHING
+    code, log, _ = account.make("destroy", "destroy_steps=", fault_call=1)
+    assert ("nothing is left" in log, code == 0) == (False, False)
+    account.complete("destroy")
