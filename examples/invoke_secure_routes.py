@@ -28,7 +28,7 @@ CAUSES = (
     ("Signature not yet current", "this machine's clock is more than 5 minutes fast: set it"),
     ("valid region", "AWS_REGION is not the region in API_SECURE_ENDPOINT"),
     ("correct service", "the request was not signed for execute-api: check API_SECURE_ENDPOINT"),
-    ("not authorized to perform", "no policy lets this user invoke the API: attach AmazonAPIGatewayInvokeFullAccess"),
+    ("not authorized to perform", "no policy lets this user invoke the API: see the invoker in README.md"),
     ("key=value", "something on the way changed the Authorization header: look for a proxy"),
     ("Invalid request body", "the API's request validator refused the event"),
     ("errorMessage", "the function failed: read its log in CloudWatch"),

@@ -15,7 +15,16 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from conftest import CLEAN_ENVIRONMENT, REGION, ROOT, find_free_port
+from conftest import (
+    CLEAN_ENVIRONMENT,
+    REGION,
+    ROOT,
+    connect,
+    find_free_port,
+    load_event,
+    run_make,
+    running_emulator,
+)
 
 from app.app import handler
 
@@ -317,3 +326,53 @@ def test_example_gives_up_on_a_gateway_that_says_nothing(gateway: Gateway, env_f
         timeout=30,
     )
     assert process.stdout == "timeout\n"
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The `.env` of a deployment to the emulated account, with the function itself behind POST."""
+    folder = tmp_path_factory.mktemp("deployed")
+    with running_emulator(folder) as emulator, Gateway() as function:
+        threading.Thread(target=function.serve_forever).start()
+        # The emulator has checked the signature, and hands the headers on.
+        function.signed_answer = function.unsigned_answer = (200, handler(load_event("guide"), None))
+        for step in ("create_api", "create_invoker"):
+            process = run_make(step, f"EMULATOR_URL={function.endpoint}", **emulator)
+            assert process.returncode == 0, process.stderr
+        iam = connect(emulator, "iam")
+        iam.create_user(UserName="stranger")
+        stranger = iam.create_access_key(UserName="stranger")["AccessKey"]
+        (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
+        env_file = Path(emulator["ENV_FILE"])
+        add_line(env_file, f"AWS_REGION={REGION}")
+        add_line(env_file, f"STRANGER=AWS_ACCESS_KEY={stranger['AccessKeyId']}")
+        add_line(env_file, f"STRANGERS_SECRET=AWS_SECRET_ACCESS_KEY={stranger['SecretAccessKey']}")
+        stage = f"{emulator['AWS_ENDPOINT_URL']}/restapis/{api['id']}/default/_user_request_"
+        add_line(env_file, f"API_SECURE_ENDPOINT={stage}/hello-lambda")
+        yield env_file
+        function.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("", ""),
+        ("AWS_SECRET_ACCESS_KEY=wrong", "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY"),
+        ("AWS_ACCESS_KEY=AKIAUNKNOWN", "AWS_ACCESS_KEY is unknown: it was deleted or mistyped"),
+        ("API_SECURE_ENDPOINT={stage}/nothing/here", "the method has a proxy integration"),
+        ("API_SECURE_ENDPOINT={stage}/", "no such path, stage or method"),
+        ("{stranger}", "no policy lets this user invoke the API"),
+    ],
+)
+def test_example_explains_each_refusal_of_the_emulated_api_gateway(
+    deployed: Path, tmp_path: Path, change: str, cause: str
+) -> None:
+    text = deployed.read_text()
+    settings = dict(line.split("=", 1) for line in text.splitlines())
+    stranger = "\n".join(settings[name] for name in ("STRANGER", "STRANGERS_SECRET"))
+    stage = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0]
+    changed = tmp_path / ".env"
+    changed.write_text(f"{text}{change.format(stage=stage, stranger=stranger)}\n")
+    process = run_example(changed)
+    assert process.returncode == bool(change), process.stderr
+    assert cause in process.stderr.splitlines()[-1], process.stderr

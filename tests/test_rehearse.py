@@ -101,6 +101,7 @@ def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: Path, tmp_
     ]
     assert "✓ make invoke: 2 routes signed, 2 unsigned" in process.stdout
     assert "✓ nothing is left" in process.stdout
+    assert list_processes("-m ministack") + list_processes("aws-lambda-rie --runtime") == []
 
 
 def test_two_rehearsals_at_once_do_not_meet() -> None:
