@@ -15,6 +15,9 @@ from app.correlation_id import CORRELATION_ID_HEADER, choose_correlation_id
 from app.events import describe_problems, describe_unreadable, is_multi_value_alb
 from app.request_log import collect_request_ids, log_request
 
+# Mangum takes the thread's event loop, and asyncio.run(), wherever one calls it, leaves none behind.
+_LOOP = asyncio.new_event_loop()
+
 
 def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
     """Makes the function that Lambda calls with an event and a context.
@@ -24,9 +27,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
     non-proxy integration the caller would get the stack trace, with HTTP status 200.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/handle-errors-in-lambda-integration.html
     """
-    # Mangum takes the thread's event loop, and asyncio.run(), wherever one calls it, leaves none behind.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    asyncio.set_event_loop(_LOOP)
     # lifespan="off": it would run at every invocation, not at every start.
     # APIGateway first: else a REST event with "version": "1.0" goes to the handler for HTTP APIs.
     adapter = Mangum(app, lifespan="off", custom_handlers=[APIGateway])
@@ -55,7 +56,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
 
         if problems := describe_problems(event):
             return refuse(problems)
-        asyncio.set_event_loop(loop)
+        asyncio.set_event_loop(_LOOP)
         try:
             return adapter(event, context)
         except ValueError as exception:  # Mangum could not read a well-shaped event

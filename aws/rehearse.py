@@ -291,10 +291,8 @@ class Rehearsal:
         self.step("an aws CLI", self.bring_aws_cli)
         self.step(f"an emulated AWS account on 127.0.0.1:{self.port}", self.start_emulator)
         self.step("it is the emulator's account", self.check_account)
-        self.step(
-            "the Lambda runtime behind POST, in " + ("its container" if self.has_engine else "a process"),
-            self.start_lambda,
-        )
+        where = "in its container" if self.has_engine else "without a container"
+        self.step(f"the Lambda runtime on 127.0.0.1:{self.lambda_port}, {where}", self.start_lambda)
         need_function = {"deploy_to_ecr", "create_lambda_function", "update_lambda_function"}
         for target in deploy_steps:
             if target in need_function and not self.has_function:

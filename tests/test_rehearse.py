@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,16 +19,29 @@ DEPLOYER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_
 README_STEPS = re.compile(r"^(✓|-) (.*?)(?:: .*)?(?: \(\d+\.\d s\)|, .*)$", re.MULTILINE)
 
 
+def find_ports(output: str) -> list[int]:
+    """The ports of the emulated account and of the Lambda runtime, as the steps name them."""
+    return [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)[ ,]", output)]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def list_processes(marker: str) -> list[str]:
-    """The command lines that hold a text, this test's own apart."""
-    processes = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in processes.splitlines() if marker in line and f" {os.getpid()} " not in line]
+    """The command lines that hold a text."""
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in processes.splitlines() if marker in line]
 
 
-def wait_until_gone(*markers: str) -> None:
+def check_nothing_runs(output: str, *, folder: Path | None = None) -> None:
+    """Nothing listens where the rehearsal did, within a while, and no step goes on with files of its folder."""
+    ports = find_ports(output)
+    assert len(ports) == 2
     deadline = time.monotonic() + 60
-    while left := [line for marker in markers for line in list_processes(marker)]:
-        assert time.monotonic() < deadline, left
+    while any(map(listens, ports)) or (folder and (list_processes(str(folder)) or any(folder.iterdir()))):
+        assert time.monotonic() < deadline
         time.sleep(0.5)
 
 
@@ -67,7 +81,7 @@ def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_f
     (shown,) = re.findall(r"^\$ make rehearse\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert read_steps(process.stdout) == read_steps(shown)
     assert list_docker() == before
-    assert list_processes("ministack") == []
+    check_nothing_runs(process.stdout)
 
 
 def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: Path, tmp_path: Path) -> None:
@@ -101,7 +115,7 @@ def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: Path, tmp_
     ]
     assert "✓ make invoke: 2 routes signed, 2 unsigned" in process.stdout
     assert "✓ nothing is left" in process.stdout
-    assert list_processes("-m ministack") + list_processes("aws-lambda-rie --runtime") == []
+    check_nothing_runs(process.stdout)
 
 
 def test_two_rehearsals_at_once_do_not_meet() -> None:
@@ -118,14 +132,25 @@ def test_two_rehearsals_at_once_do_not_meet() -> None:
     ]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
-    ports = {match for output in outputs for match in re.findall(r"127\.0\.0\.1:(\d+) \(", output)}
-    assert len(ports) == 2
+    assert len({port for output in outputs for port in find_ports(output)}) == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_rehearsal_leaves_nothing_running(number: signal.Signals, tmp_path: Path) -> None:
-    """TMPDIR marks what is its own: the emulator has the folder for its files, and so has each step."""
     environment = {**CLEAN_ENVIRONMENT, **NO_ENGINE, "TMPDIR": str(tmp_path), "PYTHON": sys.executable}
+    check_nothing_is_left_of(environment, number, "make create_ecr_repository", tmp_path)
+
+
+def test_killed_rehearsal_leaves_no_container_and_no_image(image: str, tmp_path: Path) -> None:
+    before = list_docker()
+    environment = {**CLEAN_ENVIRONMENT, "TMPDIR": str(tmp_path), "PYTHON": sys.executable}
+    check_nothing_is_left_of(environment, signal.SIGKILL, "GET /hello/", tmp_path)
+    assert list_docker() == before
+
+
+def check_nothing_is_left_of(environment: dict[str, str], number: signal.Signals, step: str, folder: Path) -> None:
+    """Kills a rehearsal, and make with it, once it has come to a step."""
+    output = ""
     with subprocess.Popen(
         ["make", "rehearse"],
         cwd=ROOT,
@@ -136,17 +161,14 @@ def test_killed_rehearsal_leaves_nothing_running(number: signal.Signals, tmp_pat
         start_new_session=True,
     ) as process:
         assert process.stdout
-        for line in process.stdout:
-            if "127.0.0.1" in line:
-                port = re.findall(r"127\.0\.0\.1:(\d+)", line)[0]
-            if "make create_ecr_repository" in line:
-                break
+        while step not in output:
+            line = process.stdout.readline()
+            assert line, output
+            output += line
         os.killpg(process.pid, number)
         process.communicate(timeout=60)
     assert process.returncode != 0
-    wait_until_gone(f"127.0.0.1:{port}", str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-    wait_until_gone("-m ministack", "aws-lambda-rie --runtime")
+    check_nothing_runs(output, folder=folder)
 
 
 def test_rehearsal_goes_no_step_further_with_another_account(tmp_path: Path) -> None:
