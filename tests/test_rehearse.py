@@ -189,6 +189,7 @@ def test_rehearsal_goes_no_step_further_with_another_account(tmp_path: Path) -> 
 
 
 def test_rehearsal_says_what_a_failing_step_said(tmp_path: Path) -> None:
+    require("aws")
     aws = tmp_path / "aws"
     aws.write_text(
         '#!/bin/sh\ncase "$*" in *"cloudformation deploy"*) echo "no templates today" >&2; exit 254 ;; esac\n'
