@@ -55,12 +55,19 @@ image_version = $(shell commit=$$(git rev-parse --short=12 HEAD 2>/dev/null) && 
   [ -z "$$(git status --porcelain -- app Dockerfile .dockerignore requirements.txt)" ] && echo "$$commit" || \
   echo "$${commit:-no-commit}-$$(date -u +%Y%m%dT%H%M%SZ)")$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 image_uri = $(ECR_REGISTRY)/$(APP_NAME)
-image_digest = $$($(aws) ecr describe-images --repository-name "$(APP_NAME)" --image-ids imageTag="$(IMAGE_TAG)" --query "imageDetails[0].imageDigest" --output text)
-# Its name where there is one; nothing, and no error, where there is none.
+# Sets the shell's $$digest to that of the pushed image IMAGE_TAG; for a recipe under `set -e`.
+find_digest = digest=$$($(aws) ecr describe-images --repository-name "$(APP_NAME)" --image-ids imageTag="$(IMAGE_TAG)" --query "imageDetails[0].imageDigest" --output text); \
+  case "$$digest" in sha256:*) ;; *) echo "no pushed image has the tag $(IMAGE_TAG)" >&2; exit 1;; esac
+# The name of what is there; nothing, and no error, where it is not.
+found_api = $$($(aws) cloudformation describe-stacks --query "Stacks[?StackName=='$(APP_NAME)-api'].StackName" --output text)
 found_function = $$($(aws) lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)
 
 # What takes more than a recipe: stacks, the access key, and writing what was learned into $(ENV_FILE).
 deployment = APP_NAME="$(APP_NAME)" ENV_FILE="$(ENV_FILE)" AWS_REGION="$(AWS_REGION)" "$(PYTHON)" aws/deployment.py
+# Whoever has several accounts has used the wrong one.
+check_account = account=$$($(aws) sts get-caller-identity --query Account --output text) || exit; \
+  [ "$$account" = "$(AWS_ACCOUNT_ID)" ] || \
+  { echo "the aws CLI is logged in to account $$account, and AWS_ACCOUNT_ID is $(AWS_ACCOUNT_ID): set AWS_PROFILE, or mend $(ENV_FILE)" >&2; exit 1; }
 # `make deploy` takes these steps, one after the other.
 deploy_steps := create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker invoke_patiently
 destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
@@ -213,7 +220,7 @@ create_lambda_function: ## Create the function from the pushed image and wait un
 	$(call require,aws python,AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN)
 	@set -e; found=$(found_function); \
 	if [ -n "$$found" ]; then echo ">> the function $(APP_NAME) exists already, and is left as it is"; \
-	else digest=$(image_digest); \
+	else $(find_digest); \
 	  $(deployment) run_patiently lambda create-function --function-name "$(APP_NAME)" --package-type Image \
 	    --code ImageUri="$(image_uri)@$$digest" --role "$(AWS_LAMBDA_ROLE_ARN)" --architectures $(ARCHITECTURE) \
 	    --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query FunctionArn --output text; \
@@ -222,15 +229,20 @@ create_lambda_function: ## Create the function from the pushed image and wait un
 
 .PHONY: update_lambda_function
 update_lambda_function: ## Give the function the last image, or IMAGE_TAG=… of an earlier one
-	$(call require,aws,AWS_ACCOUNT_ID AWS_REGION)
+	$(call require,aws python,AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN)
 	$(aws) lambda wait function-updated-v2 --function-name "$(APP_NAME)"
-	@set -e; digest=$(image_digest); \
+	@set -e; $(find_digest); \
 	running=$$($(aws) lambda get-function --function-name "$(APP_NAME)" --query Code.ImageUri --output text); \
-	if [ "$$running" = "$(image_uri)@$$digest" ]; then \
-	  echo ">> the function $(APP_NAME) has this image already"; \
+	if [ "$$running" = "$(image_uri)@$$digest" ]; then echo ">> the function $(APP_NAME) has this image already"; \
 	else set -x; \
 	  $(aws) lambda update-function-code --function-name "$(APP_NAME)" --image-uri "$(image_uri)@$$digest" \
 	    --architectures $(ARCHITECTURE) --query CodeSha256 --output text; \
+	  $(aws) lambda wait function-updated-v2 --function-name "$(APP_NAME)"; \
+	fi
+	@set -e; settings=$$($(aws) lambda get-function-configuration --function-name "$(APP_NAME)" --query "join(' ', [to_string(MemorySize), to_string(Timeout), Role])" --output text); \
+	if [ "$$settings" != "$(LAMBDA_MEMORY) $(LAMBDA_TIMEOUT) $(AWS_LAMBDA_ROLE_ARN)" ]; then \
+	  $(deployment) run_patiently lambda update-function-configuration --function-name "$(APP_NAME)" \
+	    --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --role "$(AWS_LAMBDA_ROLE_ARN)" --query LastUpdateStatus --output text; \
 	  $(aws) lambda wait function-updated-v2 --function-name "$(APP_NAME)"; \
 	fi
 
@@ -254,6 +266,7 @@ invoke: requirements ## Run the example: each route signed and unsigned
 .PHONY: deploy
 deploy: ## Take every step above, and run the example
 	$(call require,aws docker python,AWS_ACCOUNT_ID AWS_REGION)
+	@$(check_account)
 	@for step in $(deploy_steps); do \
 	  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
 	  { echo ">> make $$step failed, see above. Once that is mended, make deploy goes on from there" >&2; exit 1; }; \
@@ -263,16 +276,17 @@ deploy: ## Take every step above, and run the example
 .PHONY: invoke_patiently
 invoke_patiently:
 	@for pause in 5 10 20 30; do $(MAKE) --no-print-directory invoke && exit; \
-	  echo ">> IAM and API Gateway may not have spread what is new: once more in $$pause s"; sleep $$pause; done; \
+	  echo ">> If that is because IAM or API Gateway does not know yet what is new: once more in $$pause s"; sleep $$pause; done; \
 	$(MAKE) --no-print-directory invoke
 
 .PHONY: status
 status: ## Show what exists
 	$(call require,aws,AWS_REGION)
 	$(aws) cloudformation describe-stacks --output text --query \
-	  "Stacks[?contains(['$(APP_NAME)-repository', '$(APP_NAME)-role', '$(APP_NAME)-api', '$(APP_NAME)-invoker'], StackName)].[StackName, StackStatus, Outputs[0].OutputValue]"
-	$(aws) lambda list-functions --output text --query \
-	  "Functions[?FunctionName=='$(APP_NAME)'].[FunctionName, LastUpdateStatus, CodeSha256]"
+	  "Stacks[?contains(['$(APP_NAME)-repository', '$(APP_NAME)-role', '$(APP_NAME)-api', '$(APP_NAME)-invoker'], StackName)].[StackName, StackStatus, Outputs[?OutputKey!='ApiId'].OutputValue | [0]]"
+	@set -e; found=$(found_function); [ -z "$$found" ] || { set -x; \
+	$(aws) lambda get-function --function-name "$(APP_NAME)" --output text --query \
+	  "Configuration.[FunctionName, State, LastUpdateStatus, CodeSha256]"; }
 
 .PHONY: logs
 logs: ## Follow the function's log (AWS CLI v1 shows it once)
@@ -284,8 +298,9 @@ logs: ## Follow the function's log (AWS CLI v1 shows it once)
 
 .PHONY: destroy
 destroy: ## Delete all of it; asks first, unless CONFIRM=yes
-	$(call require,aws python,AWS_REGION)
-	@[ "$(CONFIRM)" = yes ] || { printf 'Delete $(APP_NAME) in $(AWS_REGION), with its images, API, invoker and log? [y/N] '; \
+	$(call require,aws python,AWS_ACCOUNT_ID AWS_REGION)
+	@$(check_account)
+	@[ "$(CONFIRM)" = yes ] || { printf 'Delete $(APP_NAME) in $(AWS_REGION) of $(AWS_ACCOUNT_ID), with its images, API, invoker and log? [y/N] '; \
 	  read -r answer; [ "$$answer" = y ] || { echo "nothing was deleted" >&2; exit 1; }; }
 	@for step in $(destroy_steps); do \
 	  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
@@ -297,7 +312,6 @@ destroy: ## Delete all of it; asks first, unless CONFIRM=yes
 .PHONY: delete_invoker
 delete_invoker: ## Delete the user who may invoke the API, with the access key
 	$(call require,aws python,AWS_REGION)
-	$(deployment) delete_access_keys "$(APP_NAME)-invoker"
 	$(deployment) delete_stack invoker
 
 .PHONY: delete_api
@@ -308,9 +322,11 @@ delete_api: ## Delete the REST API
 .PHONY: delete_lambda_function
 delete_lambda_function: ## Delete the function
 	$(call require,aws,AWS_REGION)
-	@set -e; found=$(found_function); \
+	@set -e; api=$(found_api); found=$(found_function); \
 	if [ -z "$$found" ]; then echo ">> there is no function $(APP_NAME)"; \
-	else set -x; $(aws) lambda delete-function --function-name "$(APP_NAME)"; fi
+	elif [ -n "$$api" ]; then \
+	  echo "the API may invoke this function, and would not know a new one: make delete_invoker delete_api first" >&2; exit 1; \
+	else set -x; $(aws) lambda delete-function --function-name "$(APP_NAME)" >/dev/null; fi
 
 .PHONY: delete_lambda_role
 delete_lambda_role: ## Delete the function's role and its log group

@@ -238,17 +238,22 @@ def explain_failure(name: str) -> str:
 
 
 def delete_stack(kind: str, forget: Mapping[str, str]) -> None:
-    """Deletes the stack APP_NAME-kind, and empties the settings that hold outputs of it."""
+    """Deletes the stack APP_NAME-kind, and empties the settings that hold outputs of it.
+
+    A user that the stack made loses its access keys first, since it could not be deleted with one.
+    """
     name = f"{APP_NAME}-{kind}"
     stack = settle_stack(name)
     if not stack:
-        print(f">> there is no stack {name}", flush=True)
+        print(f">> there is no stack {name} in {os.environ['AWS_REGION']}", flush=True)
         return
+    outputs = get_outputs(stack)
+    if "UserName" in outputs:
+        delete_access_keys(outputs["UserName"])
     run_aws("cloudformation", "delete-stack", "--stack-name", name)
     left = settle_stack(name)
     if left:
         raise StepError(f"the stack {name} is in {left['StackStatus']}\n{explain_failure(name)}")
-    outputs = get_outputs(stack)
     forget_settings({setting: outputs.get(output, "") for setting, output in forget.items()})
 
 
@@ -300,17 +305,10 @@ def is_accepted(access_key: str, secret_access_key: str) -> bool:
 
 
 def delete_access_keys(user: str) -> None:
-    """Deletes every access key of the user, which otherwise could not be deleted itself."""
-    try:
-        keys = list_access_keys(user)
-    except StepError as error:
-        if "NoSuchEntity" not in str(error):
-            raise
-        keys = []
+    keys = list_access_keys(user)
     for key in keys:
         run_aws("iam", "delete-access-key", "--user-name", user, "--access-key-id", key)
-    current = read_setting("AWS_ACCESS_KEY")
-    if current in (*keys, PENDING_KEY):
+    if read_setting("AWS_ACCESS_KEY") in (*keys, PENDING_KEY):
         save_settings({"AWS_ACCESS_KEY": "", "AWS_SECRET_ACCESS_KEY": ""})
 
 
@@ -339,8 +337,7 @@ def main() -> None:
         command.add_argument("kind", help="the name of the template in aws/")
         command.add_argument(option, dest="settings", action="append", default=[], metavar="SETTING=OUTPUT")
     commands.choices["deploy_stack"].add_argument("parameters", nargs="*", metavar="PARAMETER=VALUE")
-    for name in ("create_access_key", "delete_access_keys"):
-        commands.add_parser(name).add_argument("user")
+    commands.add_parser("create_access_key").add_argument("user")
     commands.add_parser("run_patiently").add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
     settings = dict(setting.split("=", 1) for setting in getattr(chosen, "settings", []))
@@ -351,8 +348,6 @@ def main() -> None:
             delete_stack(chosen.kind, settings)
         case "create_access_key":
             create_access_key(chosen.user)
-        case "delete_access_keys":
-            delete_access_keys(chosen.user)
         case "run_patiently":
             run_patiently(chosen.arguments)
 

@@ -188,6 +188,21 @@ def test_function_is_made_from_the_digest_updated_and_rolled_back(
     run_steps({**settings, "IMAGE_TAG": commit}, "update_lambda_function", checkout=checkout)
     assert get_running_digest() == first
 
+    process = run_make("update_lambda_function", "IMAGE_TAG=mistyped", **settings)
+    assert (process.returncode, get_running_digest()) == (2, first)
+    assert "no pushed image has the tag mistyped" in process.stderr
+
+    run_steps({**settings, "IMAGE_TAG": commit, "LAMBDA_MEMORY": "1024"}, "update_lambda_function", checkout=checkout)
+    assert functions.get_function(FunctionName="hello-lambda")["Configuration"]["MemorySize"] == 1024
+
+    run_steps(settings, "create_api")
+    process = run_make("delete_lambda_function", **settings)
+    assert process.returncode == 2
+    assert "make delete_invoker delete_api first" in process.stderr
+    status = run_steps(settings, "status")
+    assert "hello-lambda\tActive\tSuccessful" in status
+    assert "https://" in status
+
 
 def test_create_lambda_function_stops_with_awss_message(emulator: dict[str, str]) -> None:
     process = run_make("create_lambda_function", AWS_LAMBDA_ROLE_ARN="arn:aws:iam::123456789012:role/none", **emulator)
@@ -330,6 +345,34 @@ def test_create_invoker_leaves_somebody_elses_key_in_the_env_file(emulator: dict
     assert process.returncode == 2
     assert "a key of somebody else" in process.stderr
     assert Path(emulator["ENV_FILE"]).read_text() == text
+
+
+def test_destroy_in_another_region_leaves_the_invoker_its_key(emulator: dict[str, str]) -> None:
+    """Users have no region: the key of a deployment elsewhere is not this one's to delete."""
+    run_steps(emulator, "create_api", "create_invoker")
+    before = Path(emulator["ENV_FILE"]).read_text()
+    elsewhere = run_steps({**emulator, "AWS_REGION": "us-east-1", "CONFIRM": "yes"}, "destroy")
+    assert ">> there is no stack hello-lambda-invoker in us-east-1" in elsewhere
+    assert (list_everything(emulator)["keys"], Path(emulator["ENV_FILE"]).read_text()) == (
+        ["hello-lambda-invoker"],
+        before,
+    )
+
+
+def test_destroy_leaves_a_user_made_by_hand_alone(emulator: dict[str, str]) -> None:
+    iam = connect(emulator, "iam")
+    iam.create_user(UserName="hello-lambda-invoker")
+    iam.create_access_key(UserName="hello-lambda-invoker")
+    run_steps({**emulator, "CONFIRM": "yes"}, "destroy")
+    assert list_everything(emulator)["keys"] == ["hello-lambda-invoker"]
+
+
+@pytest.mark.parametrize("target", ["deploy", "destroy"])
+def test_nothing_is_done_in_another_account(emulator: dict[str, str], docker_engine: None, target: str) -> None:
+    process = run_make(target, **{**emulator, "AWS_ACCOUNT_ID": "999999999999", "CONFIRM": "yes"})
+    assert process.returncode == 2
+    assert "logged in to account 123456789012, and AWS_ACCOUNT_ID is 999999999999" in process.stderr
+    assert list_everything(emulator) == NOTHING
 
 
 def test_destroy_asks_first(emulator: dict[str, str]) -> None:

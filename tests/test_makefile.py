@@ -74,7 +74,8 @@ def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str
     [
         ("create_ecr_repository", ["AWS_REGION"]),
         ("deploy", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
-        ("destroy", ["AWS_REGION"]),
+        ("destroy", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("update_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_LAMBDA_ROLE_ARN"]),
         ("deploy_to_ecr", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
         ("create_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_LAMBDA_ROLE_ARN"]),
         ("delete_lambda_function", ["AWS_REGION"]),
