@@ -7,9 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -207,9 +209,19 @@ def emulator(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def connect(emulator: dict[str, str], service: str) -> Any:
     """A client of the emulated account, to look at what is there."""
-    return botocore.session.get_session().create_client(
+    with _CONNECTING:
+        return _connect(emulator["AWS_ENDPOINT_URL"], service)
+
+
+_CONNECTING = threading.Lock()
+_SESSION = botocore.session.get_session()
+
+
+@cache
+def _connect(endpoint: str, service: str) -> Any:
+    return _SESSION.create_client(
         service,
-        endpoint_url=emulator["AWS_ENDPOINT_URL"],
+        endpoint_url=endpoint,
         region_name=REGION,
         aws_access_key_id="test",
         aws_secret_access_key="test",
