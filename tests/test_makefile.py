@@ -221,6 +221,12 @@ def test_the_deployers_credentials_reach_the_aws_cli_and_no_pager_does(
     assert noted >= {f"{name}={value}" for name, value in environment.items()} | {"AWS_PAGER="}
 
 
+def test_images_of_one_commit_for_two_architectures_have_two_tags(checkout: Path) -> None:
+    show = ["--directory", str(checkout), "--eval", "show: ; @echo $(image_version)", "show"]
+    x86_64, arm64 = (run_make(*show, f"ARCHITECTURE={each}").stdout.strip() for each in ("x86_64", "arm64"))
+    assert (len(x86_64), arm64) == (12, f"{x86_64}-arm64")
+
+
 @pytest.mark.parametrize(
     ("region", "registry"),
     [
