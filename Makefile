@@ -71,6 +71,13 @@ check_account = account=$$($(aws) sts get-caller-identity --query Account --outp
 # `make deploy` takes these steps, one after the other.
 deploy_steps := create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker invoke_patiently
 destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
+# $(call take_steps,target,steps), behind a +: make sees no $(MAKE) in a call, and -n would stop at it.
+define take_steps
+for step in $2; do \
+  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
+  { echo ">> make $$step failed, see above. Once that is mended, make $1 goes on from there" >&2; exit 1; }; \
+done
+endef
 .NOTPARALLEL:
 
 platform_x86_64 := linux/amd64
@@ -267,10 +274,7 @@ invoke: requirements ## Run the example: each route signed and unsigned
 deploy: ## Take every step above, and run the example
 	$(call require,aws docker python,AWS_ACCOUNT_ID AWS_REGION)
 	@$(check_account)
-	@for step in $(deploy_steps); do \
-	  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
-	  { echo ">> make $$step failed, see above. Once that is mended, make deploy goes on from there" >&2; exit 1; }; \
-	done
+	+@$(call take_steps,deploy,$(deploy_steps))
 
 # What was just created needs up to a minute until every part of AWS knows it.
 .PHONY: invoke_patiently
@@ -302,10 +306,7 @@ destroy: ## Delete all of it; asks first, unless CONFIRM=yes
 	@$(check_account)
 	@[ "$(CONFIRM)" = yes ] || { printf 'Delete $(APP_NAME) in $(AWS_REGION) of $(AWS_ACCOUNT_ID), with its images, API, invoker and log? [y/N] '; \
 	  read -r answer; [ "$$answer" = y ] || { echo "nothing was deleted" >&2; exit 1; }; }
-	@for step in $(destroy_steps); do \
-	  echo ">> make $$step"; $(MAKE) --no-print-directory $$step || \
-	  { echo ">> make $$step failed, see above. Once that is mended, make destroy goes on from there" >&2; exit 1; }; \
-	done
+	+@$(call take_steps,destroy,$(destroy_steps))
 	@left=$$($(MAKE) --no-print-directory --silent status) || exit; \
 	[ -z "$$left" ] || { echo "left over: $$left" >&2; exit 1; }; echo ">> nothing is left"
 

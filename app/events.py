@@ -112,18 +112,19 @@ def describe_unreadable(event: dict[str, Any], error: ValueError) -> str:
 
 
 def is_multi_value_alb(event: Any) -> bool:
-    context = event.get("requestContext") if isinstance(event, dict) else None
-    return isinstance(context, dict) and "elb" in context and "multiValueHeaders" in event
+    return isinstance(event, dict) and "multiValueHeaders" in event and _is_alb(event)
+
+
+def _is_alb(event: dict[str, Any]) -> bool:
+    context = event.get("requestContext")
+    return isinstance(context, dict) and "elb" in context
 
 
 def _choose_shape(event: Any) -> TypeAdapter[Any]:
     """The same choice as Mangum makes, with the guide's event for what is like none."""
     if isinstance(event, dict) and "resource" not in event:
-        if is_multi_value_alb(event):
-            return _MULTI_VALUE_ALB
-        context = event.get("requestContext")
-        if isinstance(context, dict) and "elb" in context:
-            return _ALB
+        if _is_alb(event):
+            return _MULTI_VALUE_ALB if "multiValueHeaders" in event else _ALB
         if event.get("version") == "2.0":
             return _HTTP
     return _REST

@@ -39,7 +39,7 @@ class Guard:
     """Ends whatever the rehearsal started, once the rehearsal has ended: of itself, or killed.
 
     It is a process in a session of its own, that hears of each thing to end over a pipe, and acts when the
-    pipe breaks.
+    pipe breaks. It also hears of what has ended by itself: another process may have that number by then.
     """
 
     def __init__(self) -> None:
@@ -48,8 +48,14 @@ class Guard:
         )
 
     def watch(self, kind: str, name: str | int) -> None:
+        self._tell(f"watch {kind} {name}")
+
+    def forget(self, kind: str, name: str | int) -> None:
+        self._tell(f"forget {kind} {name}")
+
+    def _tell(self, line: str) -> None:
         assert self.process.stdin
-        self.process.stdin.write(f"{kind} {name}\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
     def finish(self) -> None:
@@ -59,10 +65,15 @@ class Guard:
 
 
 def guard() -> None:
-    """Reads `kind name` lines, and ends all that they name when there are no more."""
+    """Reads what to watch and what to forget, and ends what is watched when there is no more to read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watched = [tuple(line.split(maxsplit=1)) for line in sys.stdin.read().splitlines()]
-    names = {kind: [name for each, name in watched if each == kind] for kind in KINDS}
+    names: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for line in sys.stdin:
+        word, kind, name = line.rstrip("\n").split(" ", 2)
+        if word == "watch":
+            names[kind].append(name)
+        else:
+            names[kind].remove(name)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for group in names["group"]:
             try:
@@ -94,7 +105,7 @@ class Rehearsal:
         self.skipped = 0
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
         guard.watch("folder", str(self.folder))
-        self.port, self.lambda_port = find_free_ports(1)[0], find_free_ports(2)[0]
+        self.port, self.lambda_port = find_free_port(), find_free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.registry = f"127.0.0.1:{self.port}"
         self.image = f"hello-lambda:rehearsal-{self.port}"
@@ -193,6 +204,7 @@ class Rehearsal:
             )
             self.guard.watch("group", process.pid)
             process.communicate(stdin, timeout=STEP_PATIENCE)
+            self.guard.forget("group", process.pid)
             output.seek(0)
             text = output.read()
         if process.returncode:
@@ -332,21 +344,17 @@ class Rehearsal:
         self.step("curl as a user whom no policy allows: 403", self.call_as_stranger)
 
 
-def find_free_ports(count: int) -> list[int]:
-    """Ports that are free now, one after the other: the Lambda emulator takes the next one for itself."""
+def find_free_port() -> int:
+    """A port that is free now, with the one above it free too: the Lambda emulator takes that for itself."""
     while True:
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            sockets[0].bind(("127.0.0.1", 0))
-            first = sockets[0].getsockname()[1]
-            for offset, each in enumerate(sockets[1:], start=1):
-                each.bind(("127.0.0.1", first + offset))
-        except (OSError, OverflowError):
-            continue
-        finally:
-            for each in sockets:
-                each.close()
-        return list(range(first, first + count))
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 def answers(url: str) -> bool:

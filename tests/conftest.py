@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -18,14 +17,13 @@ from typing import Any, NoReturn
 import botocore.session
 import httpx
 import pytest
+from rehearse import ACCOUNT_ID, REGION, find_free_port
 
 from app.app import app
 
 ROOT = Path(__file__).parent.parent
 EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
 INVOCATIONS = "2015-03-31/functions/function/invocations"
-ACCOUNT_ID = "123456789012"
-REGION = "eu-central-1"
 
 # make gives the recipes it runs its own flags, and pytest may run under make.
 CLEAN_ENVIRONMENT = {
@@ -52,19 +50,6 @@ def require(*tools: str) -> None:
     missing = [tool for tool in tools if not shutil.which(tool)]
     if missing:
         skip_or_fail(f"needs {', '.join(missing)}")
-
-
-def find_free_port() -> int:
-    """A port that is free now, with the one above it free too, which the emulator's Runtime API takes."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def wait_for(url: str, seconds: float = 60) -> None:

@@ -11,13 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from conftest import (
-    ACCOUNT_ID,
     CLEAN_ENVIRONMENT,
     NOTHING,
-    REGION,
     ROOT,
     connect,
-    find_free_port,
     list_everything,
     load_event,
     require,
@@ -26,6 +23,7 @@ from conftest import (
     skip_or_fail,
     wait_for,
 )
+from rehearse import ACCOUNT_ID, REGION, find_free_port
 
 # An AWS CLI, asked for a registry's password, gets this one from the emulator.
 PASSWORD = "ministack-auth-token"

@@ -15,16 +15,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from conftest import (
-    CLEAN_ENVIRONMENT,
-    REGION,
-    ROOT,
-    connect,
-    find_free_port,
-    load_event,
-    run_make,
-    running_emulator,
-)
+from conftest import CLEAN_ENVIRONMENT, ROOT, connect, load_event, run_make, running_emulator
+from rehearse import REGION, find_free_port
 
 from app.app import handler
 

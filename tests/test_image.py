@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import INVOCATIONS, ROOT, find_free_port, load_event, running, wait_for
+from conftest import INVOCATIONS, ROOT, load_event, running, wait_for
+from rehearse import find_free_port
 
 # What an execution environment is: nothing but /tmp can be written, and the user is nobody's.
 RESTRICTIONS = ["--read-only", "--tmpfs=/tmp", "--user=993:990", "--cap-drop=ALL", "--security-opt=no-new-privileges"]

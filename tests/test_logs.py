@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, find_free_port, load_event, running, wait_for
+from conftest import CLEAN_ENVIRONMENT, ROOT, load_event, running, wait_for
+from rehearse import find_free_port
 
 GUIDE = load_event("guide")
 # In a file of its own: of code that has no source nothing could print the values.
