@@ -35,8 +35,9 @@ ECR_REGISTRY          ?= $(AWS_ACCOUNT_ID).dkr.ecr.$(AWS_REGION).amazonaws.com$(
 IMAGE_TAG             ?= latest
 # Where the rehearsal has its function; empty on AWS.
 EMULATOR_URL          ?=
-# What .venv is made with.
+# What .venv and .bench are made with.
 PYTHON                ?= python3
+BENCH_ROUNDS          ?= 15
 
 # --endpoint-url, since CLIs before 2.13 ignore the variable, and would call the real AWS.
 aws := aws --region "$(AWS_REGION)" $(if $(AWS_ENDPOINT_URL),--endpoint-url "$(AWS_ENDPOINT_URL)")
@@ -143,6 +144,19 @@ run_app: requirements ## Run the app on uvicorn, reloading on changes
 test: requirements ## Run the tests
 	$(run) -m pytest
 
+.PHONY: bench
+bench: $(rie) .bench/bin/python ## Measure the handler against the least that there could be
+	@! docker version >/dev/null 2>&1 || $(MAKE) --no-print-directory build_image
+	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
+
+# What runs on Lambda and no more; Lambda's runtime interface client apart, as in the image.
+.bench/bin/python: requirements.txt | requirements
+	@echo ">> creating .bench"
+	"$(PYTHON)" -m venv --clear --without-pip .bench
+	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --target .bench/runtime "$$(sed -n 's/^\(awslambdaric==[^;]*\);.*/\1/p' requirements-dev.txt)"
+	@touch $@
+
 .PHONY: lint
 lint: requirements ## Check format, types, templates, Dockerfile and shell scripts
 	$(run) -m ruff format --check
@@ -154,7 +168,7 @@ lint: requirements ## Check format, types, templates, Dockerfile and shell scrip
 
 .PHONY: clean
 clean: ## Delete what was made here: .venv, the emulator, caches
-	rm -rf .venv .rie .aws-cli .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .rie .aws-cli .bench .pytest_cache .mypy_cache .ruff_cache
 	find app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Lambda on this machine

@@ -5,6 +5,7 @@ Mangum reads is checked here first, and no more than that.
 """
 
 import base64
+from functools import cache
 from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
@@ -83,16 +84,10 @@ class MultiValueAlbEvent(_LoadBalancerEvent):
     multiValueHeaders: dict[str, list[str]]
 
 
-_REST: TypeAdapter[Any] = TypeAdapter(RestEvent)
-_HTTP: TypeAdapter[Any] = TypeAdapter(HttpEvent)
-_ALB: TypeAdapter[Any] = TypeAdapter(AlbEvent)
-_MULTI_VALUE_ALB: TypeAdapter[Any] = TypeAdapter(MultiValueAlbEvent)
-
-
 def describe_problems(event: Any) -> str:
     """What keeps an event from being served, as `field: reason; …`; empty for one that can be."""
     try:
-        _choose_shape(event).validate_python(event, strict=True)
+        _make_adapter(_choose_shape(event)).validate_python(event, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'event'}: {p['msg']}" for p in problems)
@@ -120,11 +115,17 @@ def _is_alb(event: dict[str, Any]) -> bool:
     return isinstance(context, dict) and "elb" in context
 
 
-def _choose_shape(event: Any) -> TypeAdapter[Any]:
+def _choose_shape(event: Any) -> type:
     """The same choice as Mangum makes, with the guide's event for what is like none."""
     if isinstance(event, dict) and "resource" not in event:
         if _is_alb(event):
-            return _MULTI_VALUE_ALB if "multiValueHeaders" in event else _ALB
+            return MultiValueAlbEvent if "multiValueHeaders" in event else AlbEvent
         if event.get("version") == "2.0":
-            return _HTTP
-    return _REST
+            return HttpEvent
+    return RestEvent
+
+
+@cache
+def _make_adapter(shape: type) -> TypeAdapter[Any]:
+    """Made at the first event of its kind: a function gets one kind."""
+    return TypeAdapter(shape)
