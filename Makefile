@@ -144,18 +144,14 @@ run_app: requirements ## Run the app on uvicorn, reloading on changes
 test: requirements ## Run the tests
 	$(run) -m pytest
 
+# The environment is made anew: it holds what runs on Lambda and no more, Lambda's runtime client apart, as in the image.
 .PHONY: bench
-bench: $(rie) .bench/bin/python ## Measure the handler against the least that there could be
+bench: requirements $(rie) ## Measure the handler against the least that there could be
 	@! docker version >/dev/null 2>&1 || $(MAKE) --no-print-directory build_image
-	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
-
-# What runs on Lambda and no more; Lambda's runtime interface client apart, as in the image.
-.bench/bin/python: requirements.txt | requirements
-	@echo ">> creating .bench"
 	"$(PYTHON)" -m venv --clear --without-pip .bench
 	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --target .bench/runtime "$$(sed -n 's/^\(awslambdaric==[^;]*\);.*/\1/p' requirements-dev.txt)"
-	@touch $@
+	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
 
 .PHONY: lint
 lint: requirements ## Check format, types, templates, Dockerfile and shell scripts
