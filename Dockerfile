@@ -5,9 +5,11 @@ ARG PYTHON_VERSION=3.13
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION} AS build
 WORKDIR /build
 
-# Dependencies before code: a change of the code does not install them again.
-COPY requirements.txt ./
-RUN python3 -m pip install --no-cache-dir --no-compile --target package --requirement requirements.txt
+# Dependencies before code: a change of the code does not install them again. Each file has to be one that
+# the lock names by its hash, and a wheel: installing one runs no code of its own.
+COPY requirements.lock ./
+RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
+    --target package --requirement requirements.lock
 
 COPY app package/app/
 

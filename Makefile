@@ -53,7 +53,7 @@ endif
 
 # What is pushed carries its commit; what no commit describes carries the time as well.
 image_version = $(shell commit=$$(git rev-parse --short=12 HEAD 2>/dev/null) && \
-  [ -z "$$(git status --porcelain -- app Dockerfile .dockerignore requirements.txt)" ] && echo "$$commit" || \
+  [ -z "$$(git status --porcelain -- app Dockerfile .dockerignore requirements.lock)" ] && echo "$$commit" || \
   echo "$${commit:-no-commit}-$$(date -u +%Y%m%dT%H%M%SZ)")$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 image_uri = $(ECR_REGISTRY)/$(APP_NAME)
 # Sets the shell's $$digest to that of the pushed image IMAGE_TAG; for a recipe under `set -e`.
@@ -94,6 +94,8 @@ rie := .rie/aws-lambda-rie
 rie_wheel := aws-sam-cli==1.170.0
 # For a rehearsal on a machine without an aws CLI.
 aws_cli := awscli==1.46.3
+# Makes requirements.lock, for every platform at once.
+uv := uv==0.13.9
 
 help_AWS_ACCOUNT_ID      := your account, 12 digits: aws sts get-caller-identity --query Account --output text
 help_AWS_REGION          := where to deploy, for example eu-central-1
@@ -131,10 +133,21 @@ requirements: ## Install what development needs, into the active environment or 
 	@[ -n "$(active_env)" ] || $(python_is_new) || { $(say_python_is_old); exit 1; }
 	@[ -x $(run) ] || [ -z "$(active_env)" ] || { echo "the active environment, $(env), has no Python: install one into it, or deactivate it" >&2; exit 1; }
 	@[ -x $(run) ] || { echo ">> creating .venv"; "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }; }
-	@cat requirements.txt requirements-dev.txt | cmp -s - "$(env)/.hello-lambda-requirements" || { \
+	@cat requirements.lock requirements-dev.txt | cmp -s - "$(env)/.hello-lambda-requirements" || { \
 	  echo ">> installing the requirements into $(env)"; \
+	  $(run) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock && \
 	  $(run) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt && \
-	  cat requirements.txt requirements-dev.txt >"$(env)/.hello-lambda-requirements"; }
+	  cat requirements.lock requirements-dev.txt >"$(env)/.hello-lambda-requirements"; }
+
+.PHONY: lock
+lock: .uv/bin/uv ## Renew requirements.lock: what requirements.txt needs, whole, with hashes
+	UV_CUSTOM_COMPILE_COMMAND="make lock" .uv/bin/uv pip compile --quiet --upgrade --generate-hashes \
+	  --universal --python-version 3.11 --only-binary :all: --output-file requirements.lock requirements.txt
+
+# In an environment of its own, since only the lock needs its 50 MB.
+.uv/bin/uv:
+	"$(PYTHON)" -m venv --clear .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check $(uv)
 
 .PHONY: run_app
 run_app: requirements ## Run the app on uvicorn, reloading on changes
@@ -164,7 +177,7 @@ lint: requirements ## Check format, types, templates, Dockerfile and shell scrip
 
 .PHONY: clean
 clean: ## Delete what was made here: .venv, the emulator, caches
-	rm -rf .venv .rie .aws-cli .bench .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .rie .aws-cli .bench .uv .pytest_cache .mypy_cache .ruff_cache
 	find app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Lambda on this machine

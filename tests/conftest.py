@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any, NoReturn
 import botocore.session
 import httpx
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 
 from app.app import app
@@ -38,6 +41,13 @@ CLEAN_ENVIRONMENT = {
 def load_event(name: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((ROOT / f"tests/events/{name}.json").read_text())
     return event
+
+
+def read_requirements(name: str) -> dict[str, str]:
+    """The version of each distribution that the file pins for this machine."""
+    lines = [line.split("\\")[0] for line in (ROOT / name).read_text().splitlines() if re.match(r"\w", line)]
+    pinned = [each for each in map(Requirement, lines) if not each.marker or each.marker.evaluate()]
+    return {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
 
 
 def skip_or_fail(reason: str) -> NoReturn:

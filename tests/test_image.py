@@ -1,6 +1,7 @@
 """The image, built by the Makefile and run by a real Docker engine as Lambda runs it."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import INVOCATIONS, ROOT, load_event, running, wait_for
+from conftest import INVOCATIONS, ROOT, load_event, read_requirements, running, wait_for
+from packaging.utils import canonicalize_name
 from rehearse import find_free_port
 
 # What an execution environment is: nothing but /tmp can be written, and the user is nobody's.
@@ -65,11 +67,11 @@ def test_image_answers_where_make_runs_it(image: str, tmp_path: Path) -> None:
     assert '"cold_start": true' in log.read_text()
 
 
-def test_image_holds_the_runtime_requirements_and_the_app_only(image: str) -> None:
+def test_image_holds_what_is_locked_and_the_app_only(image: str) -> None:
     code = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions(path=['/var/task'])]"
-    installed = run_in_image(image, "python3", "-c", code).replace(" ", "==").split()
-    pinned = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line]
-    assert {name.lower().replace("_", "-") for name in installed} == {name.replace("_", "-") for name in pinned}
+    installed = [line.split() for line in run_in_image(image, "python3", "-c", code).splitlines()]
+    locked = read_requirements("requirements.lock")
+    assert {canonicalize_name(name): version for name, version in installed} == locked
     task = run_in_image(image, "find", "/var/task", "-maxdepth", "1").split()
     assert "/var/task/app" in task
     unwanted = {"tests", "examples", "Makefile", "Dockerfile", "README.md", ".env", ".git", ".venv", "package"}
@@ -104,12 +106,21 @@ def test_image_is_the_same_for_a_builder_with_a_strict_umask(image: str, checkou
         subprocess.run(["docker", "rmi", "hello-lambda-umask"], capture_output=True, timeout=60)
 
 
+def test_image_is_not_built_from_a_file_that_the_lock_does_not_name(docker_engine: None, checkout: Path) -> None:
+    lock = checkout / "requirements.lock"
+    lock.write_text(re.sub(r"(?<=sha256:)[0-9a-f]{64}", "0" * 64, lock.read_text()))
+    build = ["docker", "build", "--force-rm", "."]
+    process = subprocess.run(build, cwd=checkout, capture_output=True, text=True, timeout=600)
+    assert process.returncode != 0
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in process.stdout + process.stderr
+
+
 def test_image_names_handler_and_architecture(image: str) -> None:
     inspect = ["docker", "image", "inspect", "--format", "{{json .Config.Cmd}} {{.Architecture}}", image]
     assert subprocess.run(inspect, capture_output=True, text=True).stdout == '["app.app.handler"] amd64\n'
 
 
-def test_requirements_have_wheels_for_the_other_architecture(tmp_path: Path) -> None:
+def test_lock_has_wheels_for_the_other_architecture(tmp_path: Path) -> None:
     """What the build needs on arm64, where this machine cannot run the build itself."""
     for platform in ("manylinux2014_aarch64", "manylinux2014_x86_64"):
         download = [
@@ -120,11 +131,12 @@ def test_requirements_have_wheels_for_the_other_architecture(tmp_path: Path) -> 
                 "download",
                 "--quiet",
                 "--no-deps",
+                "--require-hashes",
                 "--only-binary=:all:",
                 "--python-version=3.13",
             ),
             *(f"--platform={platform}", "--platform=manylinux_2_28_" + platform.split("_", 1)[1]),
-            *("--dest", str(tmp_path / platform), "--requirement", str(ROOT / "requirements.txt")),
+            *("--dest", str(tmp_path / platform), "--requirement", str(ROOT / "requirements.lock")),
         ]
         process = subprocess.run(download, capture_output=True, text=True, timeout=300)
         assert process.returncode == 0, process.stderr

@@ -1,0 +1,38 @@
+"""requirements.lock: what requirements.txt needs, whole, in the versions that are tested here, and nothing else."""
+
+import importlib.metadata
+import re
+
+from conftest import ROOT, read_requirements
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+
+def find_closure(names: set[str]) -> set[str]:
+    """The distributions with everything that they need on this machine, as their own metadata says."""
+    found: set[str] = set()
+    while missing := names - found:
+        found |= missing
+        needs = [Requirement(line) for name in missing for line in importlib.metadata.requires(name) or []]
+        names = {canonicalize_name(need.name) for need in needs if not need.marker or need.marker.evaluate()}
+    return found
+
+
+def test_lock_has_the_direct_requirements_in_their_versions() -> None:
+    assert read_requirements("requirements.txt").items() <= read_requirements("requirements.lock").items()
+
+
+def test_lock_is_the_closure_of_the_direct_requirements() -> None:
+    direct = set(read_requirements("requirements.txt"))
+    assert find_closure(direct) == set(read_requirements("requirements.lock"))
+
+
+def test_lock_pins_each_version_and_its_files_and_names_no_index() -> None:
+    text = re.sub(r"^ *#.*\n", "", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    pinned = r"[\w.-]+==\S+( ; .+)? \\\n( {4}--hash=sha256:[0-9a-f]{64}( \\)?\n)+"
+    assert re.sub(pinned, "", text) == ""
+
+
+def test_lock_is_what_the_tests_run_on() -> None:
+    locked = read_requirements("requirements.lock")
+    assert {name: importlib.metadata.version(name) for name in locked} == locked
