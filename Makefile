@@ -94,6 +94,9 @@ rie := .rie/aws-lambda-rie
 rie_wheel := aws-sam-cli==1.170.0
 # For a rehearsal on a machine without an aws CLI.
 aws_cli := awscli==1.46.3
+# Look for what a template allows and need not. checkov alone sees a method open to all, or an image that nobody
+# scans; cfripper alone sees a wildcard among allowed actions.
+scanners := checkov==3.3.30 cfripper==1.22.1
 # Makes requirements.lock, for every platform at once.
 uv := uv==0.13.9
 
@@ -167,17 +170,24 @@ bench: requirements $(rie) ## Measure the handler against the least that there c
 	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
 
 .PHONY: lint
-lint: requirements ## Check format, types, templates, Dockerfile and shell scripts
+lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dockerfile and shell scripts
 	$(run) -m ruff format --check
 	$(run) -m ruff check
 	$(run) -m mypy
 	"$(env)/bin/cfn-lint" aws/*.yaml
+	.scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact
+	.scanners/bin/cfripper --logging ERROR aws/*.yaml
 	"$(env)/bin/hadolint" Dockerfile
 	"$(env)/bin/shellcheck" .ci/run .ci/build_base_image
 
+# In an environment of their own: they are at odds with what .venv has.
+.scanners/bin/checkov:
+	"$(PYTHON)" -m venv --clear .scanners
+	.scanners/bin/python -m pip install --quiet --disable-pip-version-check $(scanners)
+
 .PHONY: clean
 clean: ## Delete what was made here: .venv, the emulator, caches
-	rm -rf .venv .rie .aws-cli .bench .uv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .rie .aws-cli .bench .uv .scanners .pytest_cache .mypy_cache .ruff_cache
 	find app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Lambda on this machine
