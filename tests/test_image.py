@@ -72,10 +72,10 @@ def test_image_holds_what_is_locked_and_the_app_only(image: str) -> None:
     installed = [line.split() for line in run_in_image(image, "python3", "-c", code).splitlines()]
     locked = read_requirements("requirements.lock")
     assert {canonicalize_name(name): version for name, version in installed} == locked
-    task = run_in_image(image, "find", "/var/task", "-maxdepth", "1").split()
-    assert "/var/task/app" in task
+    task = set(run_in_image(image, "ls", "-A", "/var/task").split())
+    assert "app" in task
     unwanted = {"tests", "examples", "Makefile", "Dockerfile", "README.md", ".env", ".git", ".venv", "package"}
-    assert [path for path in task if path.rsplit("/", 1)[-1] in unwanted] == []
+    assert task & unwanted == set()
 
 
 def test_image_holds_no_cache_of_pip(image: str) -> None:
@@ -92,7 +92,8 @@ for source in pathlib.Path("/var/task").rglob("*.py"):
     if struct.unpack("<I", compiled.read_bytes()[4:8]) != (1,): print(source)
 """
     assert run_in_image(image, "python3", "-c", code) == ""
-    assert int(run_in_image(image, "sh", "-c", "find /var/task -name '*.pyc' | wc -l")) > 100
+    count = "import pathlib; print(len([*pathlib.Path('/var/task').rglob('*.pyc')]))"
+    assert int(run_in_image(image, "python3", "-c", count)) > 100
 
 
 def test_image_is_the_same_for_a_builder_with_a_strict_umask(image: str, checkout: Path) -> None:
@@ -100,8 +101,12 @@ def test_image_is_the_same_for_a_builder_with_a_strict_umask(image: str, checkou
     build = ["docker", "build", "--quiet", "--tag", "hello-lambda-umask", "."]
     subprocess.run(build, cwd=checkout, check=True, capture_output=True, timeout=600)
     try:
-        command = "find /var/task ! -perm -o=r; python3 -c 'from app.app import app; print(app.title)'"
-        assert run_in_image("hello-lambda-umask", "sh", "-c", command) == "hello-lambda\n"
+        code = """
+import pathlib
+from app.app import app
+print(app.title, [path for path in pathlib.Path("/var/task").rglob("*") if not path.stat().st_mode & 0o004])
+"""
+        assert run_in_image("hello-lambda-umask", "python3", "-c", code) == "hello-lambda []\n"
     finally:
         subprocess.run(["docker", "rmi", "hello-lambda-umask"], capture_output=True, timeout=60)
 
