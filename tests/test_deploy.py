@@ -139,6 +139,7 @@ def test_create_ecr_repository_can_be_run_again_and_deleted(emulator: dict[str, 
     ecr = connect(emulator, "ecr")
     (repository,) = ecr.describe_repositories()["repositories"]
     assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert repository["imageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
     rules = json.loads(ecr.get_lifecycle_policy(repositoryName="hello-lambda")["lifecyclePolicyText"])["rules"]
     assert [rule["selection"]["countNumber"] for rule in rules] == [10]
     policy = json.loads(ecr.get_repository_policy(repositoryName="hello-lambda")["policyText"])
