@@ -170,7 +170,7 @@ bench: requirements $(rie) ## Measure the handler against the least that there c
 	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
 
 .PHONY: lint
-lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dockerfile and shell scripts
+lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dockerfile, scripts and workflows
 	$(run) -m ruff format --check
 	$(run) -m ruff check
 	$(run) -m mypy
@@ -179,6 +179,7 @@ lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dock
 	.scanners/bin/cfripper --logging ERROR aws/*.yaml
 	"$(env)/bin/hadolint" Dockerfile
 	"$(env)/bin/shellcheck" .ci/run .ci/build_base_image
+	"$(env)/bin/jactionlint" --shellcheck "$(env)/bin/shellcheck"
 
 # In an environment of their own: they are at odds with what .venv has.
 .scanners/bin/checkov:
