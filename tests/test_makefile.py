@@ -286,7 +286,7 @@ def test_run_lambda_answers_the_guides_call_on_the_real_emulator(tmp_path: Path)
 
 
 def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
-    for made in (".venv", ".rie", "app/__pycache__", "tests/__pycache__", ".pytest_cache"):
+    for made in (".venv", ".rie", ".uv", ".scanners", "app/__pycache__", "tests/__pycache__", ".pytest_cache"):
         (checkout / made).mkdir()
     (checkout / ".env").write_text("AWS_REGION=eu-central-1\n")
     process = run_make("clean", "--directory", str(checkout))
