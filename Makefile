@@ -37,6 +37,7 @@ IMAGE_TAG             ?= latest
 EMULATOR_URL          ?=
 # What .venv and .bench are made with.
 PYTHON                ?= python3
+# How often `make bench` measures each variant.
 BENCH_ROUNDS          ?= 15
 
 # --endpoint-url, since CLIs before 2.13 ignore the variable, and would call the real AWS.
@@ -165,7 +166,7 @@ test: requirements ## Run the tests
 bench: requirements $(rie) ## Measure the handler against the least that there could be
 	@! docker version >/dev/null 2>&1 || $(MAKE) --no-print-directory build_image
 	"$(PYTHON)" -m venv --clear --without-pip .bench
-	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --target .bench/runtime "$$(sed -n 's/^\(awslambdaric==[^;]*\);.*/\1/p' requirements-dev.txt)"
 	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
 

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, run_make
+from conftest import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make
+from packaging.utils import canonicalize_name
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Lambda emulator runs on Linux only")
@@ -27,13 +28,8 @@ def test_bench_measures_each_variant_and_meets_its_goals_of_size(image: str) -> 
     assert memory["ours"][0] <= 1.05 * memory["minimal"][0]
     assert 0 < results["image"]["MB"] <= 16
     assert len(results["growth"]) == 7
-    installed = {name.lower().replace("_", "-") for name in results["packages"]}
-    required = {
-        line.split("==")[0].replace("_", "-")
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
-        if "==" in line
-    }
-    assert installed == required
+    packages = {canonicalize_name(name): version for name, version in results["packages"].items()}
+    assert packages == read_requirements("requirements.lock")
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "many"])
