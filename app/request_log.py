@@ -73,8 +73,8 @@ class RequestLogMiddleware:
             if not on_lambda:
                 await send(message)
                 return
-            for _, value in message.get("headers", ()):
-                value.decode()
+            for name, value in message.get("headers", ()):
+                name.decode(), value.decode()
             held.append(message)
 
         with logger.contextualize(**collect_request_ids(scope.get("aws.event"), scope.get("aws.context"))):
