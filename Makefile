@@ -35,6 +35,8 @@ ECR_REGISTRY          ?= $(AWS_ACCOUNT_ID).dkr.ecr.$(AWS_REGION).amazonaws.com$(
 IMAGE_TAG             ?= latest
 # Where the rehearsal has its function; empty on AWS.
 EMULATOR_URL          ?=
+# How many events `make fuzz` makes up.
+CASES                 ?= 100000
 # What .venv and .bench are made with.
 PYTHON                ?= python3
 # How often `make bench` measures each variant.
@@ -170,6 +172,10 @@ bench: requirements $(rie) ## Measure the handler against the least that there c
 	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --target .bench/runtime "$$(sed -n 's/^\(awslambdaric==[^;]*\);.*/\1/p' requirements-dev.txt)"
 	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
 
+.PHONY: fuzz
+fuzz: requirements ## Send the handler CASES events that nobody thought of, others each time
+	CASES="$(CASES)" $(run) -m pytest tests/test_fuzz.py --hypothesis-show-statistics
+
 .PHONY: lint
 lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dockerfile, scripts and workflows
 	$(run) -m ruff format --check
@@ -189,7 +195,7 @@ lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dock
 
 .PHONY: clean
 clean: ## Delete what was made here: .venv, the emulator, caches
-	rm -rf .venv .rie .aws-cli .bench .uv .scanners .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Lambda on this machine

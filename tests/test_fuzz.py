@@ -1,0 +1,194 @@
+"""Events that nobody thought of: each gets one answer that API Gateway takes, and leaves one line in the log."""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import EVENTS, ROOT, load_event
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import event as tally
+from hypothesis import strategies as st
+from loguru import logger
+from starlette.requests import Request
+
+from app.app import app, handler
+from app.logs import configure_logging
+
+CONTEXT = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
+GUIDE = load_event("guide")
+# `make fuzz` sets it, and gets other cases each time. Without it they are few, and always the same.
+CASES = os.environ.get("CASES")
+SECRET = os.urandom(16).hex()
+
+
+def nest(depth: int, inside: Any) -> Any:
+    for _ in range(depth):
+        inside = {"a": [inside]}
+    return inside
+
+
+# What Lambda's runtime makes of JSON: it takes half of a surrogate pair, 1e999, and many levels, but no NaN.
+CHARACTERS = st.text(st.characters())
+TEXT = CHARACTERS | st.builds(lambda text, times: text * times, CHARACTERS, st.integers(0, 3000))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=10)
+JSON = VALUES | st.builds(nest, st.integers(100, 450), SCALARS)
+
+PATHS = ["/hello", "/hello/", "/goodbye", "/docs", "/openapi.json", "/fail", "/echo", "/nothing", "/hello/\n", "", "%"]
+METHODS = ["GET", "POST", "HEAD", "OPTIONS", "TRACE", "get", "", "GET / HTTP/1.1\r\n"]
+NAMES = [
+    *("x-correlation-id", "X-Correlation-ID", "host", "Host", "x-forwarded-port", "x-forwarded-for"),
+    *("x-forwarded-proto", "content-length", "content-type", "Content-Type", "cookie", "a\r\nset-cookie", ""),
+]
+PATH, METHOD, NAME = (st.sampled_from(usual) | TEXT for usual in (PATHS, METHODS, NAMES))
+VALUE = st.sampled_from(["mine", "a:80", "[::1]:80", "-1", "9" * 5000, "a\r\nset-cookie: b"]) | TEXT
+MANY_HEADERS = st.integers(0, 10_000).map(lambda number: {f"x-{index}": "a" for index in range(number)})
+# What a field of an event may well hold.
+LIKELY: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
+    ("path",): PATH,
+    ("httpMethod",): METHOD,
+    ("requestContext", "http", "path"): PATH,
+    ("requestContext", "http", "method"): METHOD,
+    ("requestContext", "elb"): JSON,
+    ("requestContext", "requestId"): TEXT,
+    ("requestContext", "identity"): st.dictionaries(st.just("sourceIp"), SCALARS),
+    ("resource",): TEXT,
+    ("version",): st.sampled_from(["1.0", "2.0"]),
+    ("headers",): st.dictionaries(NAME, VALUE, max_size=10) | MANY_HEADERS,
+    ("multiValueHeaders",): st.dictionaries(NAME, st.lists(VALUE, max_size=5), max_size=10),
+    ("queryStringParameters",): st.dictionaries(TEXT, TEXT),
+    ("multiValueQueryStringParameters",): st.dictionaries(TEXT, st.lists(TEXT)),
+    ("rawQueryString",): TEXT,
+    ("cookies",): st.lists(TEXT),
+    ("body",): TEXT | st.binary().map(lambda body: base64.b64encode(body).decode()),
+    ("isBase64Encoded",): st.booleans(),
+}
+
+
+def set_field(event: Any, path: tuple[str, ...], value: Any) -> None:
+    """Sets a field, also a deep one where there is something to hold it."""
+    for key in path[:-1]:
+        event = event.get(key)
+        if not isinstance(event, dict):
+            return
+    event[path[-1]] = value
+
+
+def list_fields(event: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    for key, value in event.items():
+        yield event, key
+        if isinstance(value, dict):
+            yield from list_fields(value)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> Any:
+    """A real event on one of the routes, with up to five changes: mostly likely ones, so that it gets far."""
+    if draw(st.sampled_from(range(10))) == 9:
+        return draw(JSON)
+    event = load_event(draw(st.sampled_from(EVENTS)))
+    path = ("requestContext", "http", "path") if "http" in event["requestContext"] else ("path",)
+    set_field(event, path, draw(st.sampled_from(PATHS)))
+    for _ in range(draw(st.integers(0, 5))):
+        change = draw(st.sampled_from(["likely"] * 6 + ["any", "drop"]))
+        if change == "likely":
+            field, values = draw(st.sampled_from(list(LIKELY.items())))
+            set_field(event, field, draw(values))
+        elif fields := list(list_fields(event)):
+            holder, key = draw(st.sampled_from(fields))
+            del holder[key]
+            if change == "any":
+                holder[key] = draw(JSON)
+    return event
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lambda_environment() -> Iterator[None]:
+    """Logs as on Lambda, a secret in the environment, and two routes: one fails with it, one reads everything."""
+
+    @app.api_route("/fail", methods=["GET", "POST"], include_in_schema=False)
+    async def fail() -> None:
+        raise RuntimeError(os.environ["SECRET"])
+
+    @app.api_route("/echo", methods=["GET", "POST"], include_in_schema=False)
+    async def echo(request: Request) -> dict[str, Any]:
+        return {
+            "url": str(request.url),
+            "query": request.query_params.multi_items(),
+            "headers": request.headers.items(),
+            "cookies": request.cookies,
+            "body": (await request.body()).decode("latin-1"),
+        }
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_LAMBDA_FUNCTION_NAME", "hello-lambda")
+        patch.setenv("SECRET", SECRET)
+        configure_logging()
+        # What the logs on this machine had is not there on Lambda.
+        logger.configure(extra={}, patcher=lambda _: None)
+        yield
+    del app.router.routes[-2:]
+    configure_logging()
+
+
+@settings(
+    max_examples=int(CASES or 2000),
+    derandomize=not CASES,
+    print_blob=True,
+    # Neither is about the handler: another program may have the CPU.
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(event=events())
+@example(event=nest(450, None))
+@example(event={**GUIDE, "requestContext": nest(449, None)})
+@example(event={**GUIDE, "path": "/echo", "headers": {f"x-{index}": "a" for index in range(10_000)}})
+# Half of a surrogate pair: in a name of the refusal, where the log has it, and where it becomes bytes.
+@example(event={**GUIDE, "headers": {"\ud800": None}})
+@example(event={**GUIDE, "httpMethod": "\ud800", "requestContext": {"requestId": "\ud800"}})
+@example(event={**GUIDE, "path": "/echo", "body": "\ud800"})
+# What would forge a line in the log, and a header in the answer.
+@example(event={**GUIDE, "path": "/\n{}\u2028", "headers": {"x-correlation-id": "a\r\nset-cookie: b"}})
+@example(event={**GUIDE, "headers": {"x-correlation-id": "mine\n"}})
+# The id of a refusal is looked for in an event of any shape.
+@example(event={"multiValueHeaders": {"x-correlation-id": []}, "headers": {"X-Correlation-Id": {}}})
+# A number that int() refuses for its length, one that is none, and a host with a port too many.
+@example(event={**GUIDE, "path": "/echo", "headers": {"x-forwarded-port": "9" * 5000}})
+@example(event={**GUIDE, "path": "/echo", "headers": {"host": "[::1]:80"}})
+# Two kinds of event in one: Mangum has to read it as the kind that was checked.
+@example(event={**load_event("rest_api"), "version": "2.0"})
+@example(event={**load_event("http_api"), "resource": "/hello"})
+@example(event={**load_event("http_api"), "requestContext": {**load_event("http_api")["requestContext"], "elb": None}})
+# It fails on the way, with a secret in the exception.
+@example(event={**GUIDE, "path": "/fail"})
+def test_handler_answers_every_event(event: Any) -> None:
+    with redirect_stdout(io.StringIO()) as output:
+        answer = handler(event, CONTEXT)
+    tally(f"status {answer['statusCode']}")
+
+    assert set(answer) <= {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
+    assert type(answer["statusCode"]) is int
+    assert 200 <= answer["statusCode"] <= 599
+    assert type(answer["body"]) is str
+    assert type(answer["isBase64Encoded"]) is bool
+    headers = list(answer.get("headers", {}).items())
+    for name, values in answer.get("multiValueHeaders", {}).items():
+        headers += [(name, value) for value in values]
+    assert [text for header in headers for text in header if type(text) is not str or not text.isprintable()] == []
+    body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+    assert dict(headers)["content-length"] == str(len(body))
+    # As the runtime sends it, where half of a surrogate pair would be an error.
+    sent = json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+    assert [hidden for hidden in (SECRET, str(ROOT), "site-packages", "Traceback") if hidden.encode() in sent] == []
+
+    (line,) = output.getvalue().splitlines()
+    logged = json.loads(line)
+    assert (logged["status"], logged["correlation_id"]) == (answer["statusCode"], dict(headers)["x-correlation-id"])
+    assert answer["statusCode"] == 400 or logged["method"] is not None  # what is no request is never the app's failure
+    assert len(line) < 256 * 1024  # beyond it, and since 2025 beyond 1 MB, CloudWatch cuts a line
