@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
+import schemathesis
 
 from app.app import app
 
+API = schemathesis.openapi.from_asgi("/openapi.json", app)
 Call = Callable[..., httpx.Response]
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -35,6 +38,12 @@ def test_openapi_tells_each_path_and_answer_once() -> None:
     message = {"$ref": "#/components/schemas/Message"}
     assert answers == {"/hello/": message, "/goodbye/": message}
     assert schema["components"]["schemas"]["Message"]["required"] == ["message"]
+
+
+@API.parametrize()
+def test_app_answers_as_openapi_says(case: schemathesis.Case[Any]) -> None:
+    """By all the checks that schemathesis has: other methods, for one, are 405 and `Allow` names the right one."""
+    case.call_and_validate()
 
 
 @pytest.mark.parametrize("accepted", ["a", "A-z.0_9", "x" * 128])
