@@ -6,16 +6,17 @@ FROM public.ecr.aws/lambda/python:${PYTHON_VERSION} AS build
 WORKDIR /build
 
 # Dependencies before code: a change of the code does not install them again. Each file has to be one that
-# the lock names by its hash, and a wheel: installing one runs no code of its own.
+# the lock names by its hash, and a wheel: installing one runs no code of its own. Their programs nobody calls.
 COPY requirements.lock ./
 RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
-    --target package --requirement requirements.lock
+    --target package --requirement requirements.lock \
+  && rm -rf package/bin
 
 COPY app package/app/
 
 # /var/task is read-only on Lambda: what is not compiled here is compiled again at every cold start.
 # Unchecked, for nothing here changes any more. Lambda's user reads the files, whatever the umask was here.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod -R a+rX package
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod -R u=rwX,go=rX package
 
 # The second stage leaves behind what only the build needed.
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION}

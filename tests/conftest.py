@@ -27,6 +27,7 @@ from app.app import app
 ROOT = Path(__file__).parent.parent
 EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
 INVOCATIONS = "2015-03-31/functions/function/invocations"
+BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
 
 # make gives the recipes it runs its own flags, and pytest may run under make.
 CLEAN_ENVIRONMENT = {
@@ -161,12 +162,11 @@ def docker_engine() -> None:
 @pytest.fixture(scope="session")
 def image(docker_engine: None) -> str:
     """The image, built by the Makefile."""
-    base = "public.ecr.aws/lambda/python:3.13"
-    for command in (["docker", "image", "inspect", base], ["docker", "pull", base]):
+    for command in (["docker", "image", "inspect", BASE_IMAGE], ["docker", "pull", BASE_IMAGE]):
         if subprocess.run(command, capture_output=True, timeout=600).returncode == 0:
             break
     else:
-        skip_or_fail(f"needs {base}, which could not be pulled")
+        skip_or_fail(f"needs {BASE_IMAGE}, which could not be pulled")
     build = run_make("build_image")
     assert build.returncode == 0, build.stderr
     return "hello-lambda"
