@@ -35,6 +35,8 @@ ECR_REGISTRY          ?= $(AWS_ACCOUNT_ID).dkr.ecr.$(AWS_REGION).amazonaws.com$(
 IMAGE_TAG             ?= latest
 # Where the rehearsal has its function; empty on AWS.
 EMULATOR_URL          ?=
+# How many requests the rehearsal sends, from 16 clients at once.
+LOAD                  ?= 0
 # How many events `make fuzz` makes up.
 CASES                 ?= 100000
 # What .venv and .bench are made with.
@@ -384,7 +386,7 @@ delete_ecr_repository: ## Delete the repository with every image in it
 
 .PHONY: rehearse
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, and destroy it
-	@$(run) aws/rehearse.py $(filter-out invoke_patiently,$(deploy_steps))
+	@$(run) aws/rehearse.py "$(LOAD)" $(filter-out invoke_patiently,$(deploy_steps))
 
 # Never in front of the user's own: the rehearsal puts it behind everything in PATH.
 .aws-cli/bin/aws:

@@ -2,7 +2,8 @@
 
 The emulator (ministack) verifies signatures and evaluates policies. Nothing here can reach a real account: the
 steps get an environment of their own, with dummy credentials, no profile, and an explicit endpoint, and they go on
-only if the endpoint says that it is the emulator's account. `make rehearse` calls it with the steps of `make deploy`.
+only if the endpoint says that it is the emulator's account. `make rehearse` calls it with LOAD and the steps of
+`make deploy`.
 """
 
 import fcntl
@@ -189,7 +190,7 @@ class Rehearsal:
         if process.poll() is not None:
             raise StepError(f"another program answers at {url}\n{log.read_text()}")
 
-    def run(self, *command: str, stdin: str = "") -> str:
+    def run(self, *command: str, stdin: str = "", patience: float = STEP_PATIENCE) -> str:
         """The output of a command that succeeds."""
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(
@@ -203,7 +204,7 @@ class Rehearsal:
                 start_new_session=True,
             )
             self.guard.watch("group", process.pid)
-            process.communicate(stdin, timeout=STEP_PATIENCE)
+            process.communicate(stdin, timeout=patience)
             self.guard.forget("group", process.pid)
             output.seek(0)
             text = output.read()
@@ -299,7 +300,15 @@ class Rehearsal:
             if left:
                 raise StepError(f"{service} {operation} still shows {left}")
 
-    def rehearse(self, deploy_steps: list[str]) -> None:
+    def send_load(self, load: int) -> str:
+        # The stage throttles, and a fast machine would come to that.
+        api = self.read_setting("API_SECURE_ENDPOINT").split("/")[4]
+        limits = [f"op=replace,path=/*/*/throttling/{limit},value={load}" for limit in ("rateLimit", "burstLimit")]
+        update = ["update-stage", "--rest-api-id", api, "--stage-name", "default"]
+        self.run_aws("apigateway", *update, "--patch-operations", *limits)
+        return self.run(sys.executable, "aws/load.py", str(load), patience=STEP_PATIENCE + load).strip()
+
+    def rehearse(self, deploy_steps: list[str], load: int) -> None:
         self.step("an aws CLI", self.bring_aws_cli)
         self.step(f"an emulated AWS account on 127.0.0.1:{self.port}", self.start_emulator)
         self.step("it is the emulator's account", self.check_account)
@@ -319,6 +328,12 @@ class Rehearsal:
             self.skip("curl --aws-sigv4", "curl is older than 7.75")
         else:
             self.rehearse_curl(key, secret)
+        if load:
+            name = f"each of {load} requests gets its own answer"
+            if self.has_function:
+                self.step(name, partial(self.send_load, load))
+            else:
+                self.skip(name, "the function behind it needs a Docker engine")
         self.step("make destroy", partial(self.make, "destroy"))
         self.step("nothing is left", self.check_nothing_is_left)
 
@@ -369,11 +384,14 @@ def answers(url: str) -> bool:
 
 
 def main() -> None:
+    load, *deploy_steps = sys.argv[1:]
+    if not load.isdecimal():
+        sys.exit(f"LOAD={load} is not a number of requests: 10000, for example")
     guard = Guard()
     try:
         rehearsal = Rehearsal(guard)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-        rehearsal.rehearse(sys.argv[1:])
+        rehearsal.rehearse(deploy_steps, int(load))
     except KeyboardInterrupt:
         sys.exit("interrupted")
     finally:

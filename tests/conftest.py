@@ -34,7 +34,7 @@ CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if not name.startswith(
-        ("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOCAL_", "LOG_", "MAKE", "MFLAGS")
+        ("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_", "MAKE", "MFLAGS")
     )
 }
 

@@ -75,13 +75,24 @@ def user_env_file() -> Iterator[Path]:
 
 def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_file: Path) -> None:
     before = list_docker()
-    process = run_make("rehearse", **DEPLOYER)
+    process = run_make("rehearse", "LOAD=200", **DEPLOYER)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "0 skipped" in process.stdout.splitlines()[-1]
     (shown,) = re.findall(r"^\$ make rehearse\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert read_steps(process.stdout) == read_steps(shown)
+    load = ("✓", "each of 200 requests gets its own answer")
+    steps = read_steps(process.stdout)
+    assert steps.count(load) == 1
+    assert [step for step in steps if step != load] == read_steps(shown)
     assert list_docker() == before
     check_nothing_runs(process.stdout)
+
+
+@pytest.mark.parametrize("load", ["abc", "-1", "1.5", ""])
+def test_rehearsal_refuses_a_load_that_is_no_number_before_it_starts(load: str) -> None:
+    process = run_make("rehearse", f"LOAD={load}")
+    assert process.returncode == 2
+    assert "✓" not in process.stdout
+    assert f"LOAD={load} is not a number of requests" in process.stderr
 
 
 def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: Path, tmp_path: Path) -> None:
