@@ -36,6 +36,7 @@ CAUSES = (
         "Internal server error",
         "the function failed, or the method has a proxy integration: read the log, see README.md",
     ),
+    ("Too Many Requests", "more requests than the stage lets through: wait a little, and try again"),
     ("timed out", "the function took longer than API Gateway waits: read its log in CloudWatch"),
     ("Not an event of", "the function refused the event: compare it with the guide's five fields"),
     ("Not Found", "the method has a proxy integration, or the app has no such route: see README.md"),

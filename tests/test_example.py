@@ -230,6 +230,7 @@ def test_example_explains_a_wrong_setting(env_file: Path, line: str, cause: str)
         ),
         ((403, {"message": "Forbidden"}), "a resource policy or a firewall"),
         ((400, {"message": "Invalid request body"}), "request validator"),
+        ((429, {"message": "Too Many Requests"}), "more requests than the stage lets through"),
         ((502, {"message": "Internal server error"}), "the function failed"),
         ((504, {"message": "Endpoint request timed out"}), "longer than API Gateway waits"),
         ((200, {"errorMessage": "x", "errorType": "y", "stackTrace": []}), "the function failed"),

@@ -1,0 +1,169 @@
+"""What a client of the API sees where the function fails, takes too long, or is one request too many.
+
+It holds README's column for the rehearsal to what the emulators do. Where AWS answers otherwise, README says so.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+from conftest import INVOCATIONS, connect, load_event, run_make, running_emulator, wait_for
+from rehearse import REGION, find_free_port
+from requests_aws4auth import AWS4Auth
+
+IMAGE = "hello-lambda-failing"
+DOCKERFILE = """
+FROM {image}
+COPY failing.py ./
+CMD ["failing.handler"]
+"""
+FAILING = """
+import os, time
+from app.app import app, handler
+
+@app.get("/exit")
+def exit() -> None:
+    os._exit(1)
+
+@app.get("/sleep")
+def sleep() -> None:
+    time.sleep(60)
+"""
+# In seconds, of the function and of the container behind POST.
+TIMEOUT = 1
+
+
+def deploy_api(emulator: dict[str, str], function_url: str = "http://127.0.0.1:1") -> str:
+    """Deploys the API, with the container at a URL behind POST, and gives the URL of its stage."""
+    process = run_make("create_api", f"EMULATOR_URL={function_url}", **emulator)
+    assert process.returncode == 0, process.stderr
+    (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
+    return f"{emulator['AWS_ENDPOINT_URL']}/restapis/{api['id']}/default/_user_request_"
+
+
+def call(url: str, event: dict[str, Any] | None = None) -> requests.Response:
+    auth = AWS4Auth("test", "test", REGION, "execute-api")
+    return requests.request("POST" if event else "GET", url, json=event, auth=auth, timeout=60)
+
+
+def read(response: requests.Response) -> tuple[int, Any]:
+    return response.status_code, response.json()
+
+
+@pytest.mark.parametrize(("path", "event"), [("/hello/", None), ("/hello-lambda", load_event("guide"))])
+def test_stage_answers_429_to_more_than_its_burst(
+    emulator: dict[str, str], path: str, event: dict[str, Any] | None
+) -> None:
+    url = deploy_api(emulator) + path
+    answered = 0
+    while (answer := call(url, event)).status_code != 429 and answered < 1000:
+        answered += 1
+    assert read(answer) == (429, {"message": "Too Many Requests"})
+    assert answer.headers["x-amzn-ErrorType"] == "TooManyRequestsException"
+    assert answered >= 100
+
+
+def test_gateway_answers_500_where_there_is_no_function(emulator: dict[str, str]) -> None:
+    answer = call(f"{deploy_api(emulator)}/hello/")
+    assert read(answer) == (500, {"message": "Internal server error"})
+    assert answer.headers["x-amzn-ErrorType"] == "InternalServerErrorException"
+
+
+@pytest.fixture(scope="module")
+def failing_image(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "Dockerfile").write_text(DOCKERFILE.format(image=image))
+    (folder / "failing.py").write_text(FAILING)
+    build = ["docker", "build", "--quiet", "--tag", IMAGE, str(folder)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    yield
+    subprocess.run(["docker", "rmi", IMAGE], capture_output=True, timeout=60)
+
+
+@contextmanager
+def running_container() -> Iterator[str]:
+    """The URL that invokes the failing image, on the Lambda emulator that it holds."""
+    port = find_free_port()
+    timeout = f"--env=AWS_LAMBDA_FUNCTION_TIMEOUT={TIMEOUT}"
+    run = ["docker", "run", "--rm", "--detach", timeout, f"--publish=127.0.0.1:{port}:8080", IMAGE]
+    name = subprocess.run(run, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    try:
+        wait_for(f"http://127.0.0.1:{port}/")
+        yield f"http://127.0.0.1:{port}/{INVOCATIONS}"
+    finally:
+        subprocess.run(["docker", "stop", name], check=True, capture_output=True, timeout=60)
+
+
+@contextmanager
+def running_function(emulator: dict[str, str], handler: str) -> Iterator[None]:
+    """The function in the emulated account, made from the failing image, until its containers are gone again."""
+    iam, functions = connect(emulator, "iam"), connect(emulator, "lambda")
+    role = iam.create_role(RoleName="failing", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    functions.create_function(
+        FunctionName="hello-lambda",
+        PackageType="Image",
+        Code={"ImageUri": IMAGE},
+        Role=role,
+        Timeout=TIMEOUT,
+        ImageConfig={"Command": [handler]},
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName="hello-lambda")
+    try:
+        yield
+    finally:
+        functions.delete_function(FunctionName="hello-lambda")
+
+
+def test_proxy_integration_answers_502_where_the_function_cannot_start(
+    failing_image: None, emulator: dict[str, str]
+) -> None:
+    stage = deploy_api(emulator)
+    with running_function(emulator, "app.nothing.handler"):
+        status, answer = read(call(f"{stage}/hello/"))
+    assert (status, list(answer)) == (502, ["message"])
+    assert "Unable to import module 'app.nothing'" in answer["message"]
+
+
+def test_proxy_integration_of_the_rehearsal_answers_429_where_lambda_throttles(
+    failing_image: None, emulator: dict[str, str]
+) -> None:
+    stage = deploy_api(emulator)
+    with running_function(emulator, "failing.handler"):
+        concurrency = {"FunctionName": "hello-lambda", "ReservedConcurrentExecutions": 0}
+        connect(emulator, "lambda").put_function_concurrency(**concurrency)
+        status, answer = read(call(f"{stage}/hello/"))
+    assert (status, answer["Reason"]) == (429, "ReservedFunctionConcurrentInvocationLimitExceeded")
+
+
+@pytest.fixture(scope="module")
+def failing_stage(failing_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a stage with the failing function behind both ways in."""
+    with (
+        running_emulator(tmp_path_factory.mktemp("emulator")) as emulator,
+        running_function(emulator, "failing.handler"),
+        running_container() as url,
+    ):
+        yield deploy_api(emulator, url)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("/exit", "Runtime exited"), ("/sleep", "Task timed out after 1.00 seconds")]
+)
+def test_proxy_integration_answers_502_where_the_function_fails(failing_stage: str, path: str, said: str) -> None:
+    status, answer = read(call(failing_stage + path))
+    assert (status, list(answer)) == (502, ["message"])
+    assert said in answer["message"]
+    assert read(call(f"{failing_stage}/hello/")) == (200, {"message": "Hello, World"})
+
+
+@pytest.mark.parametrize(("path", "status"), [("/exit", 502), ("/sleep", 200)])
+def test_non_proxy_integration_of_the_rehearsal_hands_on_what_the_lambda_emulator_says(
+    failing_stage: str, path: str, status: int
+) -> None:
+    event = load_event("guide")
+    answer = call(f"{failing_stage}/hello-lambda", {**event, "path": path})
+    assert answer.status_code == status
+    assert call(f"{failing_stage}/hello-lambda", event).json()["statusCode"] == 200
