@@ -84,6 +84,8 @@ for step in $2; do \
   { echo ">> make $$step failed, see above. Once that is mended, make $1 goes on from there" >&2; exit 1; }; \
 done
 endef
+check_nothing_is_left = left=$$($(MAKE) --no-print-directory --silent status) || exit; \
+  [ -z "$$left" ] || { echo "left over: $$left" >&2; exit 1; }; echo ">> nothing is left"
 .NOTPARALLEL:
 
 platform_x86_64 := linux/amd64
@@ -350,8 +352,7 @@ destroy: ## Delete all of it; asks first, unless CONFIRM=yes
 	@[ "$(CONFIRM)" = yes ] || { printf 'Delete $(APP_NAME) in $(AWS_REGION) of $(AWS_ACCOUNT_ID), with its images, API, invoker and log? [y/N] '; \
 	  read -r answer; [ "$$answer" = y ] || { echo "nothing was deleted" >&2; exit 1; }; }
 	+@$(call take_steps,destroy,$(destroy_steps))
-	@left=$$($(MAKE) --no-print-directory --silent status) || exit; \
-	[ -z "$$left" ] || { echo "left over: $$left" >&2; exit 1; }; echo ">> nothing is left"
+	@$(check_nothing_is_left)
 
 .PHONY: delete_invoker
 delete_invoker: ## Delete the user who may invoke the API, with the access key
