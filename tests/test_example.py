@@ -100,14 +100,17 @@ def gateway() -> Iterator[Gateway]:
 
 
 def run_example(env_file: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    """Whatever it meets, it prints no secret."""
+    process = subprocess.run(
         [sys.executable, "examples/invoke_secure_routes.py"],
         cwd=ROOT,
-        env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(env_file), **environment},
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(env_file), "LOG_LEVEL": "DEBUG", **environment},
         capture_output=True,
         text=True,
         timeout=60,
     )
+    assert [secret for secret in (SECRET, TOKEN) if secret in process.stdout + process.stderr] == []
+    return process
 
 
 @pytest.fixture

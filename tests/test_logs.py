@@ -117,6 +117,14 @@ def test_log_of_an_exception_is_one_line_without_values(tmp_path: Path) -> None:
     assert "hunter2" not in elsewhere
 
 
+def test_lambda_log_holds_no_header_no_query_and_no_body_at_any_level() -> None:
+    headers = {"authorization": "hunter2", "x-amz-security-token": "hunter2"}
+    query = {"multiValueQueryStringParameters": {"key": ["hunter2"]}, "queryStringParameters": {"key": "hunter2"}}
+    output = invoke({**load_event("rest_api"), **query, "headers": headers, "body": "hunter2"}, LOG_LEVEL="TRACE")
+    assert '"message": "GET /hello/ 200"' in output
+    assert "hunter2" not in output
+
+
 def test_lambda_log_keeps_a_long_path_short() -> None:
     (line,) = invoke_and_parse({**GUIDE, "path": "/" + "a" * 50_000})
     assert (len(line["path"]), line["status"]) == (1024, 404)
