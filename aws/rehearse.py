@@ -244,6 +244,9 @@ class Rehearsal:
             BIND_HOST="127.0.0.1",
             GATEWAY_PORT=str(self.port),
             MINISTACK_ACCOUNT_ID=ACCOUNT_ID,
+            # Under LOAD a container for each client starts at once. Where Docker needs more than the 10 s
+            # that it gives it by itself, requests are lost.
+            MINISTACK_DOCKER_TIMEOUT="60",
         )
 
     def check_account(self) -> str:
