@@ -337,12 +337,13 @@ status: ## Show what exists
 	$(aws) lambda get-function --function-name "$(APP_NAME)" --output text --query \
 	  "Configuration.[FunctionName, State, LastUpdateStatus, CodeSha256]"; }
 
+# Unbuffered, for else `make logs | grep …` would show nothing until 8 KB have come.
 .PHONY: logs
 logs: ## Follow the function's log (AWS CLI v1 shows it once)
 	$(call require,aws,AWS_REGION)
 	@case "$$(aws --version 2>&1)" in \
 	  aws-cli/1.*) set -x; $(aws) logs filter-log-events --log-group-name "/aws/lambda/$(APP_NAME)" --query "events[].[message]" --output text;; \
-	  *) set -x; $(aws) logs tail "/aws/lambda/$(APP_NAME)" --follow --format short;; \
+	  *) set -x; PYTHONUNBUFFERED=1 $(aws) logs tail "/aws/lambda/$(APP_NAME)" --follow --format short;; \
 	esac
 
 .PHONY: destroy

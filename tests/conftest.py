@@ -29,14 +29,18 @@ EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
 INVOCATIONS = "2015-03-31/functions/function/invocations"
 BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
 
-# make gives the recipes it runs its own flags, and pytest may run under make. And where a test fails, pytest prints
-# what its functions were called with: this must not be the secrets of whoever runs it.
+# make gives the recipes it runs its own flags, and pytest may run under make; PYTHONUNBUFFERED once hid that nothing was
+# flushed. And where a test fails, pytest prints what its functions were called with: this must not be the secrets of
+# whoever runs it.
 CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
     if not re.search("KEY|PASS|SECRET|TOKEN", name)
     and not name.startswith(
-        ("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_", "MAKE", "MFLAGS")
+        (
+            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_"),
+            *("MAKE", "MFLAGS", "PYTHON"),
+        )
     )
 }
 
