@@ -11,18 +11,20 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+# A caller's own event may be 6 MB, and what Mangum makes of a path, a query or headers takes up to 180 times their
+# size. Only a body may be large: of the rest API Gateway and its like let through some 10 to 80 KB.
+_MOST_BESIDES_BODY = 256 * 1024
+
 _T = TypeVar("_T")
-# A caller's own event may be 6 MB. Mangum unquotes these, which takes 180 times their size, and no sender lets
-# so much through; and to name each of three million wrong items took 3 GB and half a minute: one is enough.
-_Short = Annotated[str, Field(max_length=65_536)]
+# To name each of three million wrong items took 3 GB and half a minute: one is enough.
 _List = Annotated[list[_T], Field(fail_fast=True)]
-_ByName = Annotated[dict[_Short, _T], Field(fail_fast=True)]
+_ByName = Annotated[dict[str, _T], Field(fail_fast=True)]
 
 
 class _Event(TypedDict):
     body: NotRequired[str | None]
     isBase64Encoded: NotRequired[bool | None]
-    queryStringParameters: NotRequired[_ByName[_Short] | None]
+    queryStringParameters: NotRequired[_ByName[str] | None]
 
 
 class _Identity(TypedDict):
@@ -40,7 +42,7 @@ class RestEvent(_Event):
     """
 
     resource: str
-    path: _Short
+    path: str
     httpMethod: str
     multiValueQueryStringParameters: _ByName[_List[str]] | None
     requestContext: _RestContext
@@ -50,7 +52,7 @@ class RestEvent(_Event):
 
 class _Http(TypedDict):
     method: str
-    path: _Short
+    path: str
     sourceIp: str
 
 
@@ -71,9 +73,9 @@ class HttpEvent(_Event):
 
 
 class _LoadBalancerEvent(_Event):
-    path: _Short
+    path: str
     httpMethod: str
-    multiValueQueryStringParameters: NotRequired[_ByName[_List[_Short]] | None]
+    multiValueQueryStringParameters: NotRequired[_ByName[_List[str]] | None]
 
 
 class AlbEvent(_LoadBalancerEvent):
@@ -94,10 +96,13 @@ class MultiValueAlbEvent(_LoadBalancerEvent):
 def describe_problems(event: Any) -> str:
     """What keeps an event from being served, as `field: reason; …`; empty for one that can be."""
     try:
-        _make_adapter(_choose_shape(event)).validate_python(event, strict=True)
+        read = _make_adapter(_choose_shape(event)).validate_python(event, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'event'}: {p['msg']}" for p in problems)
+    size = len(str({**read, "body": None}))
+    if size > _MOST_BESIDES_BODY:
+        return f"event: besides its body it should have at most {_MOST_BESIDES_BODY} characters, and has {size}"
     return ""
 
 

@@ -86,6 +86,7 @@ def test_container_refuses_what_is_no_event(container: str, event: Any) -> None:
     [
         ({"body": "a" * 6_000_000}, 200),
         ({"path": "%" * 6_000_000}, 400),
+        ({"multiValueQueryStringParameters": {"a": ["%"] * 1_200_000}}, 400),
         ({"multiValueHeaders": {"a": [1] * 2_000_000}}, 400),
     ],
 )
