@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 gc.disable()
 
 # FastAPI asks whether a model is one of pydantic's version 1, and would import all of that version to know. None is.
+# A dependency that does use it fails with "import of pydantic.v1 halted": then delete this line.
 sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
 
 # FastAPI's own models describe the OpenAPI document: each is built once somebody asks for it.

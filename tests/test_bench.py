@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make
+from conftest import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make, run_python
 from packaging.utils import canonicalize_name
 
 
@@ -21,7 +21,7 @@ def test_bench_measures_each_variant_and_meets_its_goals_of_size(image: str) -> 
             *("cold, ms", "import, ms", "warm p50, µs", "warm p99, µs", "memory, MB"),
             *("emulator, first, ms", "emulator, later, ms"),
         )
-        for variant in ("limit", "minimal", "ours")
+        for variant in ("limit", "minimal", "lifespan off", "ours")
     }
     assert all(len(values) == 1 and values[0] > 0 for each in measured.values() for values in each.values())
     memory = results["one route"]["memory, MB"]
@@ -51,12 +51,12 @@ import app.app
 from fastapi.openapi.models import OpenAPI
 print(sys.modules["pydantic.v1"], OpenAPI.__pydantic_complete__, gc.isenabled(), gc.get_freeze_count() > 10_000)
 """
-    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    process = run_python(code)
     assert process.stdout == "None False True True\n", process.stderr
 
 
 def test_app_builds_its_own_models_at_once() -> None:
     """Else a model of a route would be built at its first request, with warnings that FastAPI holds back."""
     code = "import app.app; from app.models import Message; print(Message.__pydantic_complete__)"
-    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    process = run_python(code)
     assert process.stdout == "True\n", process.stderr
