@@ -164,6 +164,13 @@ class Rehearsal:
         text = f": {textwrap.shorten(told, 90, placeholder=' …')}" if told else ""
         print(f"✓ {name}{text} ({seconds:.1f} s)", flush=True)
 
+    def step_with_function(self, name: str, action: Callable[[], str | None]) -> None:
+        """Takes a step that the function, or its image, is needed for."""
+        if self.has_function:
+            self.step(name, action)
+        else:
+            self.skip(name, "the function needs a Docker engine, on Linux")
+
     def skip(self, name: str, reason: str) -> None:
         self.skipped += 1
         print(f"- {name}: skipped, {reason}", flush=True)
@@ -319,10 +326,8 @@ class Rehearsal:
         self.step(f"the Lambda runtime on 127.0.0.1:{self.lambda_port}, {where}", self.start_lambda)
         need_function = {"deploy_to_ecr", "create_lambda_function", "update_lambda_function"}
         for target in deploy_steps:
-            if target in need_function and not self.has_function:
-                self.skip(f"make {target}", "no Docker engine on this machine")
-            else:
-                self.step(f"make {target}", partial(self.make, target))
+            take = self.step_with_function if target in need_function else self.step
+            take(f"make {target}", partial(self.make, target))
         self.point_at_emulator()
         self.step("make invoke", self.invoke)
 
@@ -332,11 +337,7 @@ class Rehearsal:
         else:
             self.rehearse_curl(key, secret)
         if load:
-            name = f"each of {load} requests gets its own answer"
-            if self.has_function:
-                self.step(name, partial(self.send_load, load))
-            else:
-                self.skip(name, "the function behind it needs a Docker engine")
+            self.step_with_function(f"each of {load} requests gets its own answer", partial(self.send_load, load))
         self.step("make destroy", partial(self.make, "destroy"))
         self.step("nothing is left", self.check_nothing_is_left)
 
@@ -349,11 +350,9 @@ class Rehearsal:
 
     def rehearse_curl(self, key: str, secret: str) -> None:
         for path in ("/hello/", "/goodbye", "/nothing"):
-            name = f"curl --aws-sigv4 GET {path}"
-            if self.has_function:
-                self.step(name, partial(self.call, key, secret, path, expect=404 if path == "/nothing" else 200))
-            else:
-                self.skip(name, "the function behind it needs a Docker engine")
+            expected = 404 if path == "/nothing" else 200
+            action = partial(self.call, key, secret, path, expect=expected)
+            self.step_with_function(f"curl --aws-sigv4 GET {path}", action)
         self.step("curl unsigned: 403", partial(self.call, "", "", "/hello/", expect=403))
         self.step("curl with a wrong secret: 403", partial(self.call, key, "wrong", "/hello/", expect=403))
         self.step(

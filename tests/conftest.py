@@ -28,10 +28,11 @@ ROOT = Path(__file__).parent.parent
 EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
 INVOCATIONS = "2015-03-31/functions/function/invocations"
 BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
+# An AWS CLI, asked for a registry's password, gets this one from the emulator.
+REGISTRY_PASSWORD = "ministack-auth-token"
 
-# make gives the recipes it runs its own flags, and pytest may run under make; PYTHONUNBUFFERED once hid that nothing was
-# flushed. And where a test fails, pytest prints what its functions were called with: this must not be the secrets of
-# whoever runs it.
+# make gives the recipes it runs its own flags, and pytest may run under make; PYTHONUNBUFFERED would hide what nobody
+# flushes. And where a test fails, pytest prints what its functions were called with: not its user's secrets.
 CLEAN_ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
@@ -91,6 +92,17 @@ def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         text=True,
         timeout=900,
         stdin=subprocess.DEVNULL,
+    )
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -227,6 +239,17 @@ def _connect(endpoint: str, service: str) -> Any:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+def find_api(emulator: dict[str, str]) -> str:
+    """The id of the one API in the emulated account."""
+    (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
+    return str(api["id"])
+
+
+def find_stage(emulator: dict[str, str]) -> str:
+    """The URL at which the emulator serves that API's stage."""
+    return f"{emulator['AWS_ENDPOINT_URL']}/restapis/{find_api(emulator)}/default/_user_request_"
 
 
 def list_everything(emulator: dict[str, str]) -> dict[str, list[str]]:

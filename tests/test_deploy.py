@@ -13,8 +13,10 @@ import pytest
 from conftest import (
     CLEAN_ENVIRONMENT,
     NOTHING,
+    REGISTRY_PASSWORD,
     ROOT,
     connect,
+    find_api,
     list_everything,
     load_event,
     require,
@@ -25,8 +27,6 @@ from conftest import (
 )
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 
-# An AWS CLI, asked for a registry's password, gets this one from the emulator.
-PASSWORD = "ministack-auth-token"
 # Lambda takes these, and refuses an index of several manifests.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
 ACCEPTED = ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")
@@ -43,7 +43,9 @@ def registry(tmp_path: Path, docker_engine: None) -> Iterator[str]:
     """A registry that lets in the user AWS with the password, and nobody else."""
     require("docker-registry", "htpasswd")
     port = find_free_port()
-    entry = subprocess.run(["htpasswd", "-Bbn", "AWS", PASSWORD], capture_output=True, text=True, check=True).stdout
+    entry = subprocess.run(
+        ["htpasswd", "-Bbn", "AWS", REGISTRY_PASSWORD], capture_output=True, text=True, check=True
+    ).stdout
     (tmp_path / "htpasswd").write_text(entry)
     (tmp_path / "registry.yml").write_text(
         json.dumps(
@@ -67,7 +69,7 @@ def get_manifest(registry: str, tag: str) -> tuple[str, dict[str, Any]]:
     response = httpx.get(
         f"http://{registry}/v2/hello-lambda/manifests/{tag}",
         headers={"Accept": ", ".join(ACCEPTED)},
-        auth=("AWS", PASSWORD),
+        auth=("AWS", REGISTRY_PASSWORD),
     )
     assert response.status_code == 200, response.text
     return response.headers["Docker-Content-Digest"], response.json()
@@ -85,7 +87,7 @@ def test_deploy_to_ecr_logs_in_and_pushes_what_lambda_accepts(
     process = run_make("deploy_to_ecr", "--directory", str(checkout), **settings)
     assert process.returncode == 0, process.stderr
     assert "Login Succeeded" in process.stdout
-    assert PASSWORD not in process.stdout + process.stderr
+    assert REGISTRY_PASSWORD not in process.stdout + process.stderr
 
     digest, manifest = get_manifest(registry, get_commit(checkout))
     assert get_manifest(registry, "latest")[0] == digest
@@ -106,7 +108,7 @@ def test_deploy_to_ecr_never_pushes_another_image_under_the_same_commit(
 
     (checkout / "app/new.py").write_text("NEW = True\n")
     assert run_make("deploy_to_ecr", "--directory", str(checkout), **settings).returncode == 0
-    tags = httpx.get(f"http://{registry}/v2/hello-lambda/tags/list", auth=("AWS", PASSWORD)).json()["tags"]
+    tags = httpx.get(f"http://{registry}/v2/hello-lambda/tags/list", auth=("AWS", REGISTRY_PASSWORD)).json()["tags"]
     assert get_manifest(registry, "latest")[0] != before
     commit, dirty = sorted(set(tags) - {"latest"}, key=len)
     assert dirty.startswith(f"{commit}-2")
@@ -245,11 +247,10 @@ def test_only_a_role_that_is_not_spread_yet_is_retried(
 
 def test_api_is_secured_validated_and_throttled(emulator: dict[str, str]) -> None:
     run_steps(emulator, "create_api")
-    apis = connect(emulator, "apigateway")
-    (api,) = apis.get_rest_apis()["items"]
+    apis, api = connect(emulator, "apigateway"), find_api(emulator)
     resources = {
         resource["path"]: resource["resourceMethods"]
-        for resource in apis.get_resources(restApiId=api["id"], embed=["methods"])["items"]
+        for resource in apis.get_resources(restApiId=api, embed=["methods"])["items"]
         if "resourceMethods" in resource
     }
     methods = {(path, method): details for path, each in resources.items() for method, details in each.items()}
@@ -263,9 +264,9 @@ def test_api_is_secured_validated_and_throttled(emulator: dict[str, str]) -> Non
         "RequestValidatorId: !Ref BodyValidator\n      RequestModels:\n        application/json: !Ref EventModel"
         in template
     )
-    schema = json.loads(apis.get_model(restApiId=api["id"], modelName="Event")["schema"])
+    schema = json.loads(apis.get_model(restApiId=api, modelName="Event")["schema"])
     assert schema["required"] == list(load_event("guide"))
-    (stage,) = apis.get_stages(restApiId=api["id"])["item"]
+    (stage,) = apis.get_stages(restApiId=api)["item"]
     assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 50
 
 
@@ -273,8 +274,7 @@ def test_api_gets_a_new_deployment_only_when_its_definition_changes(emulator: di
     apis = connect(emulator, "apigateway")
 
     def get_deployment() -> str:
-        (api,) = apis.get_rest_apis()["items"]
-        return str(apis.get_stage(restApiId=api["id"], stageName="default")["deploymentId"])
+        return str(apis.get_stage(restApiId=find_api(emulator), stageName="default")["deploymentId"])
 
     run_steps(emulator, "create_api", checkout=checkout)
     first = get_deployment()
@@ -293,8 +293,7 @@ def test_invoker_may_invoke_this_api_and_nothing_else(emulator: dict[str, str]) 
     iam = connect(emulator, "iam")
     (name,) = iam.list_user_policies(UserName="hello-lambda-invoker")["PolicyNames"]
     policy = iam.get_user_policy(UserName="hello-lambda-invoker", PolicyName=name)["PolicyDocument"]
-    (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
-    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{api['id']}/default/*"
+    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{find_api(emulator)}/default/*"
     assert policy["Statement"] == [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn}]
     assert iam.list_attached_user_policies(UserName="hello-lambda-invoker")["AttachedPolicies"] == []
 

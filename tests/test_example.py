@@ -15,7 +15,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from conftest import CLEAN_ENVIRONMENT, ROOT, connect, load_event, run_make, running_emulator
+from conftest import CLEAN_ENVIRONMENT, ROOT, connect, find_stage, load_event, run_make, running_emulator
 from rehearse import REGION, find_free_port
 
 from app.app import handler
@@ -338,13 +338,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         iam = connect(emulator, "iam")
         iam.create_user(UserName="stranger")
         stranger = iam.create_access_key(UserName="stranger")["AccessKey"]
-        (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
         env_file = Path(emulator["ENV_FILE"])
         add_line(env_file, f"AWS_REGION={REGION}")
         add_line(env_file, f"STRANGER=AWS_ACCESS_KEY={stranger['AccessKeyId']}")
         add_line(env_file, f"STRANGERS_SECRET=AWS_SECRET_ACCESS_KEY={stranger['SecretAccessKey']}")
-        stage = f"{emulator['AWS_ENDPOINT_URL']}/restapis/{api['id']}/default/_user_request_"
-        add_line(env_file, f"API_SECURE_ENDPOINT={stage}/hello-lambda")
+        add_line(env_file, f"API_SECURE_ENDPOINT={find_stage(emulator)}/hello-lambda")
         yield env_file
         function.shutdown()
 

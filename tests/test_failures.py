@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import INVOCATIONS, connect, load_event, run_make, running_emulator, wait_for
+from conftest import INVOCATIONS, connect, find_stage, load_event, run_make, running_emulator, wait_for
 from rehearse import REGION, find_free_port
 from requests_aws4auth import AWS4Auth
 
@@ -40,8 +40,7 @@ def deploy_api(emulator: dict[str, str], function_url: str = "http://127.0.0.1:1
     """Deploys the API, with the container at a URL behind POST, and gives the URL of its stage."""
     process = run_make("create_api", f"EMULATOR_URL={function_url}", **emulator)
     assert process.returncode == 0, process.stderr
-    (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
-    return f"{emulator['AWS_ENDPOINT_URL']}/restapis/{api['id']}/default/_user_request_"
+    return find_stage(emulator)
 
 
 def call(url: str, event: dict[str, Any] | None = None) -> requests.Response:

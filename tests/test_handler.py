@@ -173,7 +173,8 @@ def test_handler_takes_what_is_not_read_however_large_and_deep() -> None:
     deep: Any = "a" * 5_000_000
     for _ in range(900):
         deep = [deep]
-    assert handler({**GUIDE, "stageVariables": deep, "requestContext": {"authorizer": deep}}, CONTEXT)["statusCode"] == 200
+    event = {**GUIDE, "stageVariables": deep, "requestContext": {"authorizer": deep}}
+    assert handler(event, CONTEXT)["statusCode"] == 200
 
 
 @pytest.mark.parametrize("change", [{"headers": {"a": 1, "b": 2}}, {"multiValueHeaders": {"a": [1, 2], "b": 3}}])

@@ -20,8 +20,8 @@ from rehearse import find_free_port
 RESTRICTIONS = ["--read-only", "--tmpfs=/tmp", "--user=993:990", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 
 
-def run_in_image(image: str, *command: str, options: list[str] | None = None) -> str:
-    run = ["docker", "run", "--rm", *(options or RESTRICTIONS), "--entrypoint", command[0], image, *command[1:]]
+def run_in_image(image: str, *command: str) -> str:
+    run = ["docker", "run", "--rm", *RESTRICTIONS, "--entrypoint", command[0], image, *command[1:]]
     process = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
     return process.stdout

@@ -1,7 +1,6 @@
 """What is written to stdout, by processes of their own: on Lambda, under uvicorn, and at start."""
 
 import json
-import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, load_event, running, wait_for
+from conftest import load_event, run_python, running, wait_for
 from rehearse import find_free_port
 
 GUIDE = load_event("guide")
@@ -22,17 +21,6 @@ async def fail():
     password = "hunter" + str(2)
     raise RuntimeError("failed with a password of %d letters" % len(password))
 """
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**CLEAN_ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def invoke(*events: Any, setup: str = "", **environment: str) -> str:

@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, run_make
+from conftest import CLEAN_ENVIRONMENT, REGISTRY_PASSWORD, ROOT, run_make
 from dotenv import dotenv_values
 
-# What the emulator gives as the password of its registry.
-REGISTRY_PASSWORD = "ministack-auth-token"
 TARGETS = re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 # What the shell may hold, and what .env does.
 SHELL = {
