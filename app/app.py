@@ -12,8 +12,13 @@ from app.routers import goodbye, hello
 
 configure_logging()
 
-# A slash redirect would drop API Gateway's stage from the path; the routers serve both spellings.
-app = FastAPI(title="hello-lambda", redirect_slashes=False)
+app = FastAPI(
+    title="hello-lambda",
+    # A slash redirect would drop API Gateway's stage from the path; the routers serve both spellings.
+    redirect_slashes=False,
+    # FastAPI would look for OpenTelemetry at every request. Where you set it up, take this line out.
+    telemetry={"tracing": False, "metrics": False, "logs": False},
+)
 app.include_router(hello.router)
 app.include_router(goodbye.router)
 

@@ -1,7 +1,8 @@
-"""Gives every response an `x-correlation-id`, and every log line of the request the same one."""
+"""Gives every response an `x-correlation-id`, and every log line of the request the same one, beside AWS's ids."""
 
 import re
 import uuid
+from typing import Any
 
 from loguru import logger
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +21,19 @@ def choose_correlation_id(candidate: object) -> str:
     return str(uuid.uuid4())
 
 
+def collect_request_ids(event: Any, context: Any) -> dict[str, str]:
+    """The ids by which AWS knows an invocation, as far as it has them.
+
+    `api_gateway_request_id` comes from the event. Through a non-proxy integration the caller writes
+    the event, so it is a clue there, not evidence.
+    """
+    ids = {"aws_request_id": getattr(context, "aws_request_id", None)}
+    request_context = event.get("requestContext") if isinstance(event, dict) else None
+    if isinstance(request_context, dict):
+        ids["api_gateway_request_id"] = request_context.get("requestId")
+    return {name: value[:128] for name, value in ids.items() if isinstance(value, str)}
+
+
 class CorrelationIdMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,5 +50,6 @@ class CorrelationIdMiddleware:
                 MutableHeaders(scope=message)[CORRELATION_ID_HEADER] = correlation_id
             await send(message)
 
-        with logger.contextualize(correlation_id=correlation_id):
+        request_ids = collect_request_ids(scope.get("aws.event"), scope.get("aws.context"))
+        with logger.contextualize(correlation_id=correlation_id, **request_ids):
             await self.app(scope, receive, send_with_correlation_id)

@@ -11,9 +11,9 @@ from mangum import Mangum
 from mangum.handlers import APIGateway
 from mangum.types import ASGI
 
-from app.correlation_id import CORRELATION_ID_HEADER, choose_correlation_id
+from app.correlation_id import CORRELATION_ID_HEADER, choose_correlation_id, collect_request_ids
 from app.events import describe_problems, describe_unreadable, is_multi_value_alb
-from app.request_log import collect_request_ids, log_request
+from app.request_log import log_request
 
 # Mangum takes the thread's event loop, and asyncio.run(), wherever one calls it, leaves none behind.
 _LOOP = asyncio.new_event_loop()

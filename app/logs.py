@@ -24,6 +24,9 @@ _READABLE = (
     "{extra[correlation_id]} - <level>{message}</level>"
 )
 
+# Made once: json.dumps would make one for every line.
+_ENCODER = json.JSONEncoder(default=str)
+
 
 def configure_logging() -> None:
     """Replaces every log handler there is by one that writes to stdout.
@@ -72,7 +75,7 @@ def _write_json(message: "Message") -> None:
     line = line | record["extra"] | line  # in this order, and what is bound replaces none of the three
     if record["exception"]:
         line["exception"] = "".join(traceback.format_exception(record["exception"].value))
-    sys.stdout.write(json.dumps(line, default=str) + "\n")
+    sys.stdout.write(_ENCODER.encode(line) + "\n")
 
 
 def _escape_control_characters(record: "Record") -> None:

@@ -1,7 +1,6 @@
 """Logs one line per request, and answers 500 to an exception that nothing else caught."""
 
 import time
-from typing import Any
 
 from loguru import logger
 from starlette.responses import JSONResponse
@@ -27,27 +26,17 @@ def log_request(
     global _cold_start
     method, path = method and method[:_LONGEST], path and path[:_LONGEST]
     level = "ERROR" if exception else "WARNING" if method is None else "INFO"
-    logger.opt(exception=exception).bind(
+    line = logger.bind(
         method=method,
         path=path,
         status=status,
         duration_ms=round((time.perf_counter() - started) * 1000, 3),
         cold_start=_cold_start,
-    ).log(level, f"{method} {path} {status}" if method else f"no request {status}")
+    )
+    if exception:
+        line = line.opt(exception=exception)
+    line.log(level, f"{method} {path} {status}" if method else f"no request {status}")
     _cold_start = False
-
-
-def collect_request_ids(event: Any, context: Any) -> dict[str, str]:
-    """The ids by which AWS knows an invocation, as far as it has them.
-
-    `api_gateway_request_id` comes from the event. Through a non-proxy integration the caller writes
-    the event, so it is a clue there, not evidence.
-    """
-    ids = {"aws_request_id": getattr(context, "aws_request_id", None)}
-    request_context = event.get("requestContext") if isinstance(event, dict) else None
-    if isinstance(request_context, dict):
-        ids["api_gateway_request_id"] = request_context.get("requestId")
-    return {name: value[:128] for name, value in ids.items() if isinstance(value, str)}
 
 
 class RequestLogMiddleware:
@@ -77,19 +66,18 @@ class RequestLogMiddleware:
                 name.decode(), value.decode()
             held.append(message)
 
-        with logger.contextualize(**collect_request_ids(scope.get("aws.event"), scope.get("aws.context"))):
-            try:
-                await self.app(scope, receive, hold_or_send)
-            except BaseException as exception:
-                # A server has to see what ends it; on Lambda nothing may.
-                if not (on_lambda or isinstance(exception, Exception)):
-                    raise
-                already_sent = None if on_lambda else status
-                log_request(scope["method"], scope["path"], already_sent or 500, started, exception)
-                if already_sent:
-                    raise
-                await JSONResponse({"detail": "Internal Server Error"}, status_code=500)(scope, receive, send)
-                return
-            for message in held:
-                await send(message)
-            log_request(scope["method"], scope["path"], status or 500, started)
+        try:
+            await self.app(scope, receive, hold_or_send)
+        except BaseException as exception:
+            # A server has to see what ends it; on Lambda nothing may.
+            if not (on_lambda or isinstance(exception, Exception)):
+                raise
+            already_sent = None if on_lambda else status
+            log_request(scope["method"], scope["path"], already_sent or 500, started, exception)
+            if already_sent:
+                raise
+            await JSONResponse({"detail": "Internal Server Error"}, status_code=500)(scope, receive, send)
+            return
+        for message in held:
+            await send(message)
+        log_request(scope["method"], scope["path"], status or 500, started)
