@@ -197,6 +197,7 @@ for source in pathlib.Path("/var/task").rglob("*.py"):
 
 PLANTED = [
     *(".env", ".git/planted", "app/.env", "app/secret.pem", "app/__pycache__/planted.cpython-313.pyc"),
+    *("id_rsa", "app/id_rsa", "app/routers/credentials", "app/planted/data.json"),
     *("app/app.py~", "app/#app.py#", "app/.#app.py", "app/routers/.hello.py.swp", "app/routers/hello.py.orig"),
 ]
 
@@ -215,6 +216,16 @@ def test_image_is_the_same_whatever_lies_about_and_whatever_the_umask(
     finally:
         subprocess.run(["docker", "rmi", "hello-lambda-planted"], capture_output=True, timeout=60)
     assert sorted((entry.name, entry.mode) for entry in built) == sorted((entry.name, entry.mode) for entry in layers)
+
+
+def test_image_is_not_built_where_a_module_is_missing(docker_engine: None, checkout: Path) -> None:
+    (checkout / "app/forgotten").mkdir()
+    (checkout / "app/forgotten/__init__.py").touch()
+    (checkout / "app/routers/hello.py").write_text("from app import forgotten\n")
+    build = ["docker", "build", "--force-rm", "."]
+    process = subprocess.run(build, cwd=checkout, capture_output=True, text=True, timeout=600)
+    assert process.returncode != 0
+    assert "cannot import name 'forgotten' from 'app'" in process.stdout + process.stderr
 
 
 def test_image_is_not_built_from_a_file_that_the_lock_does_not_name(docker_engine: None, checkout: Path) -> None:
