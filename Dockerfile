@@ -14,9 +14,6 @@ RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-b
 
 COPY app package/app/
 
-# A package that .dockerignore does not name, or that nobody locked, fails here, and not at the first event.
-RUN PYTHONPATH=package python3 -B -c "import app.app"
-
 # /var/task is read-only on Lambda: what is not compiled here is compiled again at every cold start.
 # Unchecked, for nothing here changes any more. Lambda's user reads the files, whatever the umask was here.
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod -R u=rwX,go=rX package

@@ -337,7 +337,8 @@ status: ## Show what exists
 	$(aws) lambda get-function --function-name "$(APP_NAME)" --output text --query \
 	  "Configuration.[FunctionName, State, LastUpdateStatus, CodeSha256]"; }
 
-# Unbuffered, for else `make logs | grep …` would show nothing until 8 KB have come.
+# Unbuffered, for else `make logs | grep …` would show nothing until 8 KB have come; AWS's own installer brings a CLI that
+# does not heed it.
 .PHONY: logs
 logs: ## Follow the function's log (AWS CLI v1 shows it once)
 	$(call require,aws,AWS_REGION)

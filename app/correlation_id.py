@@ -47,6 +47,7 @@ class CorrelationIdMiddleware:
 
         async def send_with_correlation_id(message: Message) -> None:
             if message["type"] == "http.response.start":
+                message.setdefault("headers", [])  # ASGI lets an application leave them out
                 MutableHeaders(scope=message)[CORRELATION_ID_HEADER] = correlation_id
             await send(message)
 

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 # A caller's own event may be 6 MB, and what Mangum makes of a path, a query or headers takes up to 180 times their
-# size. Only a body may be large: of the rest API Gateway and its like let through some 10 to 80 KB.
+# size. Of what it reads only a body may be large: of the rest API Gateway and its like let through some 10 to 80 KB.
 _MOST_BESIDES_BODY = 256 * 1024
 
 _T = TypeVar("_T")

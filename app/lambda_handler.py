@@ -35,7 +35,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
     def handler(event: Any, context: Any) -> dict[str, Any]:
         started = time.perf_counter()
 
-        def answer(status: int, detail: str, exception: Exception | None = None) -> dict[str, Any]:
+        def answer(status: int, detail: str, exception: BaseException | None = None) -> dict[str, Any]:
             correlation_id = choose_correlation_id(_find_header(event, CORRELATION_ID_HEADER))
             with logger.contextualize(correlation_id=correlation_id, **collect_request_ids(event, context)):
                 log_request(None, None, status, started, exception)
@@ -61,7 +61,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], dict[str, Any]]:
             return adapter(event, context)
         except ValueError as exception:  # Mangum could not read a well-shaped event
             return refuse(describe_unreadable(event, exception))
-        except Exception as exception:
+        except (Exception, asyncio.CancelledError) as exception:
             return answer(500, "Internal Server Error", exception)
 
     return handler

@@ -177,6 +177,10 @@ def test_handler_takes_what_is_not_read_however_large_and_deep() -> None:
     assert handler(event, CONTEXT)["statusCode"] == 200
 
 
+def test_handler_takes_a_large_body() -> None:
+    assert handler({**GUIDE, "body": "a" * 5_900_000}, CONTEXT)["statusCode"] == 200
+
+
 @pytest.mark.parametrize("change", [{"headers": {"a": 1, "b": 2}}, {"multiValueHeaders": {"a": [1, 2], "b": 3}}])
 def test_handler_names_one_of_many_wrong_items(change: dict[str, Any]) -> None:
     """To find and name all that fit into 6 MB would take half a minute, and 3 GB."""
@@ -236,6 +240,33 @@ def test_handler_answers_every_failure_with_500_and_the_callers_id(how: str) -> 
         app.router.routes.pop()
     assert (answer["statusCode"], answer["body"]) == (500, '{"detail":"Internal Server Error"}')
     assert answer["headers"]["x-correlation-id"] == "mine"
+
+
+def test_handler_answers_500_where_a_route_cancels_its_own_task() -> None:
+    @app.get("/cancel")
+    async def cancel() -> None:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+
+    try:
+        answer = handler({**GUIDE, "path": "/cancel", "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+    finally:
+        app.router.routes.pop()
+    assert (answer["statusCode"], answer["headers"]["x-correlation-id"]) == (500, "mine")
+
+
+def test_handler_adds_the_correlation_id_to_an_answer_without_headers() -> None:
+    async def raw(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    app.mount("/raw", raw)
+    try:
+        answer = handler({**GUIDE, "path": "/raw/", "headers": {"x-correlation-id": "mine"}}, CONTEXT)
+    finally:
+        app.router.routes.pop()
+    assert (answer["statusCode"], answer["headers"]) == (204, {"x-correlation-id": "mine"})
 
 
 def test_handler_answers_500_where_the_application_says_nothing() -> None:

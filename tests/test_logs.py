@@ -149,6 +149,16 @@ async def talk():
     assert ["exception" in line for line in lines] == [False, True, False, False]
 
 
+def test_lambda_log_takes_a_value_that_json_has_no_word_for() -> None:
+    setup = """
+@app.get("/bind")
+async def bind():
+    logger.bind(size={1}).info("bound")
+"""
+    line, _ = invoke_and_parse({**GUIDE, "path": "/bind"}, setup=setup)
+    assert (line["message"], line["size"]) == ("bound", "{1}")
+
+
 def test_log_call_that_is_wrong_fails_no_request() -> None:
     setup = """
 @app.get("/mistake")

@@ -77,6 +77,7 @@ def run_child(variant: str, calls: int, event: dict[str, Any] = EVENT, routers: 
         "import, ms": child["import"] / 1e6,
         "warm p50, µs": statistics.median(later) / 1e3,
         "warm p99, µs": later[len(later) * 99 // 100] / 1e3,
+        "warm p50, flushed, µs": statistics.median(child["later, flushed"]) / 1e3,
         "memory, MB": child["memory"] / 1000,
     }
 
