@@ -109,7 +109,7 @@ uv := uv==0.13.9
 
 help_AWS_ACCOUNT_ID      := your account, 12 digits: aws sts get-caller-identity --query Account --output text
 help_AWS_REGION          := where to deploy, for example eu-central-1
-help_AWS_LAMBDA_ROLE_ARN := make create_lambda_role makes the role and sets this
+help_AWS_LAMBDA_ROLE_ARN := make create_lambda_role makes the role and writes its ARN. Or take a role of your own
 
 python_is_new = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 say_python_is_old = echo "$(PYTHON) is missing or older than 3.11: name a newer one, for example PYTHON=python3.13" >&2
@@ -133,10 +133,10 @@ help: ## Show this help
 ##@ Development
 
 .PHONY: create_environment
-create_environment: ## Create or update the conda environment `hello-lambda`
+create_environment: ## Create or update the conda environment
 	@command -v conda >/dev/null || { echo "conda is not installed. You can do without it: make requirements" >&2; exit 1; }
-	conda env update --name hello-lambda --file environment.yml --prune
-	@echo ">> now: conda activate hello-lambda"
+	conda env update --name "$(APP_NAME)" --file environment.yml --prune
+	@echo ">> now: conda activate $(APP_NAME)"
 
 .PHONY: requirements
 requirements: ## Install what development needs, into the active environment or .venv
@@ -178,6 +178,7 @@ bench: requirements $(rie) ## Measure the handler against the least that there c
 
 .PHONY: fuzz
 fuzz: requirements ## Send the handler CASES events that nobody thought of, others each time
+	@[ "$(CASES)" -gt 0 ] 2>/dev/null || { echo "CASES=$(CASES) is not a number of events: 100000, for example" >&2; exit 1; }
 	CASES="$(CASES)" $(run) -m pytest tests/test_fuzz.py --hypothesis-show-statistics
 
 .PHONY: lint
@@ -200,7 +201,7 @@ lint: requirements .scanners/bin/checkov ## Check format, types, templates, Dock
 .PHONY: clean
 clean: ## Delete what was made here: .venv, the emulator, caches
 	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache
-	find app examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app aws examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Lambda on this machine
 

@@ -166,5 +166,5 @@ if __name__ == "__main__":
         logger.error(failure)
         sys.exit(1)
     except (requests.RequestException, HTTPError) as failure:  # requests lets some of urllib3's through
-        logger.error(f"No answer from API_SECURE_ENDPOINT: {failure}")
+        logger.error(f"No answer from API_SECURE_ENDPOINT: check it, and whether the API is still there. {failure}")
         sys.exit(1)

@@ -265,6 +265,13 @@ def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     assert f"{old} is missing or older than 3.11: name a newer one" in process.stderr
 
 
+@pytest.mark.parametrize("cases", ["abc", "0", "-1", ""])
+def test_fuzz_refuses_what_is_no_number_of_events(cases: str) -> None:
+    process = run_make("fuzz", f"CASES={cases}")
+    assert (process.returncode, "pytest" in process.stdout) == (2, False)
+    assert f"CASES={cases} is not a number of events" in process.stderr
+
+
 def test_create_environment_can_be_run_again(stub: Stub, calls: Callable[[], str]) -> None:
     path = stub("conda")
     assert [run_make("create_environment", **path).returncode for _ in range(2)] == [0, 0]
@@ -286,7 +293,16 @@ def test_run_lambda_answers_the_guides_call_on_the_real_emulator(tmp_path: Path)
 
 
 def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
-    for made in (".venv", ".rie", ".uv", ".scanners", "app/__pycache__", "tests/__pycache__", ".pytest_cache"):
+    for made in (
+        ".venv",
+        ".rie",
+        ".uv",
+        ".scanners",
+        "app/__pycache__",
+        "aws/__pycache__",
+        "tests/__pycache__",
+        ".pytest_cache",
+    ):
         (checkout / made).mkdir()
     (checkout / ".env").write_text("AWS_REGION=eu-central-1\n")
     process = run_make("clean", "--directory", str(checkout))
