@@ -13,9 +13,9 @@ gc.disable()
 # A dependency that does use it fails with "import of pydantic.v1 halted": then delete this line.
 sys.modules["pydantic.v1"] = None  # type: ignore[assignment]
 
-# FastAPI's own models describe the OpenAPI document: each is built once somebody asks for it. FastAPI itself asks for
-# three of them, without a word more: not yet. (Before you derive from Schema, Operation or Encoding, call its
-# model_rebuild().)
+# FastAPI's own models describe the OpenAPI document: each is built once somebody asks for it. Three of them, Schema,
+# Operation and Encoding, FastAPI would build at once by a call without arguments: that one does nothing here. (Before
+# you derive from one of the three, call its model_rebuild().)
 _model_rebuild = vars(BaseModel)["model_rebuild"]
 
 

@@ -142,7 +142,15 @@ def call() -> Callable[..., httpx.Response]:
 
 
 @pytest.fixture
-def failing_route() -> Iterator[str]:
+def own_routes() -> Iterator[None]:
+    """Takes out again what a test adds to the app."""
+    before = len(app.router.routes)
+    yield
+    del app.router.routes[before:]
+
+
+@pytest.fixture
+def failing_route(own_routes: None) -> str:
     """A route, for one test, that fails and holds a secret while it does."""
 
     @app.get("/fail")
@@ -150,8 +158,7 @@ def failing_route() -> Iterator[str]:
         password = "hunter2"
         raise RuntimeError(f"failed with a password of {len(password)} letters")
 
-    yield "/fail"
-    app.router.routes.pop()
+    return "/fail"
 
 
 @pytest.fixture
