@@ -174,7 +174,7 @@ bench: requirements $(rie) ## Measure the handler against the least that there c
 	"$(PYTHON)" -m venv --clear --without-pip .bench
 	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(run) -m pip --python .bench install --quiet --disable-pip-version-check --target .bench/runtime "$$(sed -n 's/^\(awslambdaric==[^;]*\);.*/\1/p' requirements-dev.txt)"
-	PYTHONPATH=aws .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
+	PYTHONPATH=tests/rehearse .bench/bin/python tests/bench/run.py "$(BENCH_ROUNDS)" "$(LOCAL_IMAGE)"
 
 .PHONY: fuzz
 fuzz: requirements ## Send the handler CASES events that nobody thought of, others each time
@@ -390,7 +390,7 @@ delete_ecr_repository: ## Delete the repository with every image in it
 
 .PHONY: rehearse
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, and destroy it
-	@$(run) aws/rehearse.py "$(LOAD)" $(filter-out invoke_patiently,$(deploy_steps))
+	@$(run) tests/rehearse/rehearse.py "$(LOAD)" $(filter-out invoke_patiently,$(deploy_steps))
 
 # Never in front of the user's own: the rehearsal puts it behind everything in PATH.
 .aws-cli/bin/aws:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import INVOCATIONS, ROOT, load_event, run_make, running, wait_for
+from helpers import INVOCATIONS, ROOT, load_event, run_make, running, wait_for
 from rehearse import find_free_port
 
 Stub = Callable[..., dict[str, str]]

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import BASE_IMAGE, EVENTS, INVOCATIONS, ROOT, load_event, read_requirements, running, wait_for
+from helpers import BASE_IMAGE, EVENTS, INVOCATIONS, ROOT, load_event, read_requirements, running, wait_for
 from packaging.utils import canonicalize_name
 from rehearse import find_free_port
 

@@ -10,14 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import (
+from account import NOTHING, connect, find_api, list_everything
+from helpers import (
     CLEAN_ENVIRONMENT,
-    NOTHING,
     REGISTRY_PASSWORD,
     ROOT,
-    connect,
-    find_api,
-    list_everything,
     load_event,
     require,
     run_make,

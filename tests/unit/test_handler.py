@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import EVENTS, load_event
+from helpers import EVENTS, load_event
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 

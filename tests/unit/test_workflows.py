@@ -2,7 +2,7 @@
 
 import re
 
-from conftest import ROOT
+from helpers import ROOT
 
 
 def test_deploy_workflow_takes_every_step_but_the_invokers() -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from account import connect, find_stage, running_emulator
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from conftest import CLEAN_ENVIRONMENT, ROOT, connect, find_stage, load_event, run_make, running_emulator
+from helpers import CLEAN_ENVIRONMENT, ROOT, load_event, run_make
 from rehearse import REGION, find_free_port
 
 from app.app import handler

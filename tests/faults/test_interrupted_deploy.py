@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, EVERYTHING, NOTHING, ROOT, list_everything, require, running_emulator
+from account import EVERYTHING, NOTHING, list_everything, running_emulator
+from helpers import CLEAN_ENVIRONMENT, ROOT, require
 
 # The n-th call is carried out, but its answer is lost; or it is killed on its way, with all of make. A call that is
 # refused leaves what the one before it left, lost.

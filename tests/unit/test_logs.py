@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import load_event, run_python, running, wait_for
+from helpers import load_event, run_python, running, wait_for
 from rehearse import find_free_port
 
 GUIDE = load_event("guide")

@@ -1,4 +1,4 @@
-"""aws/load.py, against a server that answers one request of many in another way."""
+"""tests/rehearse/load.py, against a server that answers one request of many in another way."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT
+from helpers import CLEAN_ENVIRONMENT, ROOT
 
 HELLO = '{"message":"Hello, World"}'
 
@@ -49,7 +49,7 @@ def send_load(folder: Path, seventh: tuple[int, str, str] | None) -> subprocess.
         )
         try:
             return subprocess.run(
-                [sys.executable, "aws/load.py", "64"],
+                [sys.executable, "tests/rehearse/load.py", "64"],
                 cwd=ROOT,
                 env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(folder / ".env"), "NO_PROXY": "127.0.0.1"},
                 capture_output=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT
+from helpers import CLEAN_ENVIRONMENT, ROOT
 
 SETTINGS = {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "a/b+c="}
 

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT, load_event
+from helpers import ROOT, load_event
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()

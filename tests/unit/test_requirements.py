@@ -3,7 +3,7 @@
 import importlib.metadata
 import re
 
-from conftest import ROOT, read_requirements
+from helpers import ROOT, read_requirements
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, require, run_make
+from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
 DEPLOYER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real"}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import EVENTS, ROOT, load_event
+from helpers import EVENTS, ROOT, load_event
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import event as tally
 from hypothesis import strategies as st

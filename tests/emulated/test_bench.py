@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make, run_python
+from helpers import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make, run_python
 from packaging.utils import canonicalize_name
 
 
@@ -36,7 +36,7 @@ def test_bench_measures_each_variant_and_meets_its_goals_of_size(image: str) -> 
 def test_bench_refuses_what_is_no_number_of_rounds(rounds: str) -> None:
     run = [sys.executable, "tests/bench/run.py", rounds, "hello-lambda"]
     process = subprocess.run(
-        run, cwd=ROOT, env={**CLEAN_ENVIRONMENT, "PYTHONPATH": "aws"}, capture_output=True, text=True
+        run, cwd=ROOT, env={**CLEAN_ENVIRONMENT, "PYTHONPATH": "tests/rehearse"}, capture_output=True, text=True
     )
     assert (process.returncode, process.stderr) == (
         1,

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 # The account that AWS's documentation uses.
 ACCOUNT_ID = "123456789012"
 REGION = "eu-central-1"
@@ -316,7 +316,7 @@ class Rehearsal:
         limits = [f"op=replace,path=/*/*/throttling/{limit},value={load}" for limit in ("rateLimit", "burstLimit")]
         update = ["update-stage", "--rest-api-id", api, "--stage-name", "default"]
         self.run_aws("apigateway", *update, "--patch-operations", *limits)
-        return self.run(sys.executable, "aws/load.py", str(load), patience=STEP_PATIENCE + load).strip()
+        return self.run(sys.executable, "tests/rehearse/load.py", str(load), patience=STEP_PATIENCE + load).strip()
 
     def rehearse(self, deploy_steps: list[str], load: int) -> None:
         self.step("an aws CLI", self.bring_aws_cli)

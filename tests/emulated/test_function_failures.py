@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import INVOCATIONS, connect, find_stage, load_event, run_make, running_emulator, wait_for
+from account import connect, find_stage, running_emulator
+from helpers import INVOCATIONS, load_event, run_make, wait_for
 from rehearse import REGION, find_free_port
 from requests_aws4auth import AWS4Auth
 

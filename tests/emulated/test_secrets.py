@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CLEAN_ENVIRONMENT, REGISTRY_PASSWORD, ROOT, run_make
 from dotenv import dotenv_values
+from helpers import CLEAN_ENVIRONMENT, REGISTRY_PASSWORD, ROOT, run_make
 
 TARGETS = re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 # What the shell may hold, and what .env does.
@@ -66,7 +66,7 @@ def test_steps_neither_print_a_secret_nor_put_it_on_a_command_line(tmp_path: Pat
 
 def test_failing_test_does_not_print_the_secrets_of_whoever_runs_it(tmp_path: Path) -> None:
     (tmp_path / "test_make.py").write_text(
-        "from conftest import run_make\n\ndef test_make() -> None:\n    run_make('help', PATH='/nowhere')\n"
+        "from helpers import run_make\n\ndef test_make() -> None:\n    run_make('help', PATH='/nowhere')\n"
     )
     command = [sys.executable, "-m", "pytest", "-vv", "--showlocals", f"--config-file={ROOT}/.pytest.toml"]
     secrets = {**SHELL, "GITHUB_TOKEN": "hunter2", "DB_PASSWORD": "hunter2", "PYTHONPATH": str(ROOT / "tests")}

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_make, skip_or_fail
+from helpers import ROOT, run_make, skip_or_fail
 
 WILDCARD_ACTION = "GenericResourceWildcardPolicyRule"
 # The template, what is replaced in it, by what, and the check that fails then.

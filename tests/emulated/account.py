@@ -1,0 +1,101 @@
+"""An AWS account on this machine, and what is in it."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from helpers import require, running, wait_for
+from rehearse import ACCOUNT_ID, REGION, find_free_port
+
+
+@contextmanager
+def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
+    """An AWS account on this machine; gives the environment in which the Makefile deploys to it."""
+    require("aws")
+    port = find_free_port()
+    settings = {
+        "AUTH": "true",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+    }
+    with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
+        wait_for(f"http://127.0.0.1:{port}/_ministack/health")
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCOUNT_ID": ACCOUNT_ID,
+            "AWS_REGION": REGION,
+            "ECR_REGISTRY": f"127.0.0.1:{port}",
+            "ENV_FILE": str(folder / ".env"),
+        }
+
+
+def connect(emulator: dict[str, str], service: str) -> Any:
+    """A client of the emulated account, to look at what is there."""
+    with _CONNECTING:
+        return _connect(emulator["AWS_ENDPOINT_URL"], service)
+
+
+_CONNECTING = threading.Lock()
+_SESSION = botocore.session.get_session()
+
+
+@cache
+def _connect(endpoint: str, service: str) -> Any:
+    return _SESSION.create_client(
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def find_api(emulator: dict[str, str]) -> str:
+    """The id of the one API in the emulated account."""
+    (api,) = connect(emulator, "apigateway").get_rest_apis()["items"]
+    return str(api["id"])
+
+
+def find_stage(emulator: dict[str, str]) -> str:
+    """The URL at which the emulator serves that API's stage."""
+    return f"{emulator['AWS_ENDPOINT_URL']}/restapis/{find_api(emulator)}/default/_user_request_"
+
+
+def list_everything(emulator: dict[str, str]) -> dict[str, list[str]]:
+    """The names of all that a deployment makes."""
+    iam, apis = connect(emulator, "iam"), connect(emulator, "apigateway")
+    users = [user["UserName"] for user in iam.list_users()["Users"]]
+    ids = [api["id"] for api in apis.get_rest_apis()["items"]]
+    return {
+        "apis": [api["name"] for api in apis.get_rest_apis()["items"]],
+        "stages": [stage["stageName"] for api in ids for stage in apis.get_stages(restApiId=api)["item"]],
+        "roles": [role["Path"] for role in iam.list_roles()["Roles"] if "hello-lambda" in role["RoleName"]],
+        "functions": [each["FunctionName"] for each in connect(emulator, "lambda").list_functions()["Functions"]],
+        "users": users,
+        "keys": [key["UserName"] for user in users for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]],
+        "repositories": [
+            each["repositoryName"] for each in connect(emulator, "ecr").describe_repositories()["repositories"]
+        ],
+        "logs": [each["logGroupName"] for each in connect(emulator, "logs").describe_log_groups()["logGroups"]],
+    }
+
+
+EVERYTHING = {
+    "apis": ["hello-lambda-API"],
+    "stages": ["default"],
+    "roles": ["/"],
+    "functions": ["hello-lambda"],
+    "users": ["hello-lambda-invoker"],
+    "keys": ["hello-lambda-invoker"],
+    "repositories": ["hello-lambda"],
+    "logs": ["/aws/lambda/hello-lambda"],
+}
+NOTHING: dict[str, list[str]] = {name: [] for name in EVERYTHING}

@@ -1,0 +1,119 @@
+"""What the tests share: settings, processes, and make. Fixtures are in the conftest.py of each folder."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
+INVOCATIONS = "2015-03-31/functions/function/invocations"
+BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
+# An AWS CLI, asked for a registry's password, gets this one from the emulator.
+REGISTRY_PASSWORD = "ministack-auth-token"
+
+# make gives the recipes it runs its own flags, and pytest may run under make; PYTHONUNBUFFERED would hide what nobody
+# flushes. And where a test fails, pytest prints what its functions were called with: not its user's secrets.
+CLEAN_ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not re.search("KEY|PASS|SECRET|TOKEN", name)
+    and not name.startswith(
+        (
+            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_"),
+            *("MAKE", "MFLAGS", "PYTHON"),
+        )
+    )
+}
+
+
+def load_event(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((ROOT / f"tests/events/{name}.json").read_text())
+    return event
+
+
+def read_requirements(name: str) -> dict[str, str]:
+    """The version of each distribution that the file pins for this machine."""
+    lines = [line.split("\\")[0] for line in (ROOT / name).read_text().splitlines() if re.match(r"\w", line)]
+    pinned = [each for each in map(Requirement, lines) if not each.marker or each.marker.evaluate()]
+    return {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in pinned}
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def require(*tools: str) -> None:
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing:
+        skip_or_fail(f"needs {', '.join(missing)}")
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            httpx.get(url, timeout=5)
+            return
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs make as a user would from a shell that holds nothing of AWS but what is given."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": os.devnull, "PYTHON": sys.executable, **environment},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@contextmanager
+def running(command: list[str], *, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, with everything that it started ended at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**CLEAN_ENVIRONMENT, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
