@@ -22,8 +22,8 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION}
 COPY --from=build /build/package ${LAMBDA_TASK_ROOT}/
 
-# loguru would start with a handler of its own, which app/logs.py takes away.
+# loguru would start with a handler of its own, which app/aws_lambda/logs.py removes again.
 ENV LOGURU_AUTOINIT=False
 
-# The module app.app and the function `handler` in it.
-CMD ["app.app.handler"]
+# The module app.cold_start and its function `handler`. app.app.handler is the same, imported without the patches.
+CMD ["app.cold_start.handler"]

@@ -18,7 +18,7 @@ from loguru import logger
 from starlette.requests import Request
 
 from app.app import app, handler
-from app.logs import configure_logging
+from app.aws_lambda.logs import configure_logging
 
 CONTEXT = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
 GUIDE = load_event("guide")

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.app import app, handler
-from app.lambda_handler import create_handler
+from app.aws_lambda.handler import create_handler
 
 CONTEXT = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
 GUIDE = load_event("guide")
@@ -265,7 +265,7 @@ def test_handler_answers_500_where_the_application_says_nothing() -> None:
         pass
 
     answer = create_handler(silent)({**GUIDE, "headers": {"x-correlation-id": "mine"}}, CONTEXT)
-    assert (answer["statusCode"], answer["body"]) == (500, '{"detail": "Internal Server Error"}')
+    assert (answer["statusCode"], answer["body"]) == (500, '{"detail":"Internal Server Error"}')
     assert answer["headers"]["x-correlation-id"] == "mine"
 
 

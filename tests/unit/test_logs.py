@@ -73,6 +73,7 @@ def test_lambda_log_is_one_flat_json_line_per_request() -> None:
         "path": "/nothing",
         "status": 404,
         "cold_start": False,
+        "caller": "arn:aws:iam::123456789012:user/hello-lambda-invoker",
     }
 
 

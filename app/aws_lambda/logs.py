@@ -1,8 +1,4 @@
-"""Sends every log line, loguru's and the standard library's, to stdout.
-
-On Lambda a line is one flat JSON object, which CloudWatch Logs Insights queries by field; elsewhere
-it is for the eye.
-"""
+"""Sends every log line, loguru's and the standard library's, to stdout: as flat JSON on Lambda, readable elsewhere."""
 
 import json
 import logging
@@ -10,28 +6,18 @@ import os
 import sys
 import traceback
 from datetime import UTC
-from typing import TYPE_CHECKING
 
+import loguru
 from loguru import logger
 
-if TYPE_CHECKING:
-    from loguru import Message, Record
-
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
-
-_READABLE = (
-    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
-    "{extra[correlation_id]} - <level>{message}</level>"
-)
-
-# Made once: json.dumps would make one for every line.
-_ENCODER = json.JSONEncoder(default=str)
+ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # a variable that only Lambda and its emulators set
+_READABLE = "{time:HH:mm:ss.SSS} | <level>{level: <8}</level> | {extra[correlation_id]} - <level>{message}</level>"
+_encode = json.JSONEncoder(default=str).encode  # json.dumps() would build an encoder for every line
 
 
 def configure_logging() -> None:
-    """Replaces every log handler there is by one that writes to stdout.
-
-    The environment variable LOG_LEVEL (INFO) sets the level.
+    """Replaces every log handler by one that writes to stdout, from the level in LOG_LEVEL (INFO) upwards.
 
     Raises:
         ValueError: LOG_LEVEL is none of `LEVELS`.
@@ -39,20 +25,18 @@ def configure_logging() -> None:
     level = (os.environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in LEVELS:
         raise ValueError(f"LOG_LEVEL={level} is not a log level: set it to one of {', '.join(LEVELS)}")
-
     logger.remove()
-    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-        # diagnose would print the values of variables, secrets among them.
+    # diagnose would print the values of variables, secrets among them.
+    if ON_LAMBDA in os.environ:
         logger.add(_write_json, level=level, format="{message}", backtrace=False, diagnose=False)
     else:
         logger.configure(extra={"correlation_id": "-"}, patcher=_escape_control_characters)
         logger.add(sys.stdout, level=level, format=_READABLE, backtrace=False, diagnose=False)
-
     logging.basicConfig(handlers=[_LoguruHandler()], level=logger.level(level).no, force=True)
     for name in ("uvicorn", "uvicorn.access"):  # uvicorn gave them handlers of their own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in ("uvicorn.access", "mangum.http"):  # request_log writes what they would write
+    for name in ("uvicorn.access", "mangum.http", "mangum.lifespan"):  # request_log.py and lifespan.py log instead
         logging.getLogger(name).disabled = True
 
 
@@ -65,22 +49,17 @@ class _LoguruHandler(logging.Handler):
             self.handleError(record)
 
 
-def _write_json(message: "Message") -> None:
+def _write_json(message: "loguru.Message") -> None:
     record = message.record
-    line = {
-        "timestamp": record["time"].astimezone(UTC).isoformat(timespec="milliseconds"),
-        "level": record["level"].name,
-        "message": record["message"],
-    }
-    line = line | record["extra"] | line  # in this order, and what is bound replaces none of the three
+    timestamp = record["time"].astimezone(UTC).isoformat(timespec="milliseconds")
+    line = {"timestamp": timestamp, "level": record["level"].name, "message": record["message"]}
+    line = line | record["extra"] | line  # extra= must not overwrite timestamp, level or message
     if record["exception"]:
         line["exception"] = "".join(traceback.format_exception(record["exception"].value))
-    sys.stdout.write(_ENCODER.encode(line) + "\n")
+    sys.stdout.write(_encode(line) + "\n")
 
 
-def _escape_control_characters(record: "Record") -> None:
-    """Keeps a newline in a path from forging a second line; JSON escapes it by itself."""
-    record["message"] = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in record["message"]
-    )
+def _escape_control_characters(record: "loguru.Record") -> None:
+    """Keeps a newline in a path from forging a second line. JSON escapes it by itself."""
+    characters = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in record["message"])
+    record["message"] = "".join(characters)

@@ -1,0 +1,110 @@
+"""Gives each request a correlation id and one line in the log."""
+
+import re
+import time
+import uuid
+from typing import Any
+
+from loguru import logger
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CORRELATION_ID_HEADER = "x-correlation-id"
+INTERNAL_ERROR = "Internal Server Error"
+# An accepted id cannot break out of a log line, a header or a search query.
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# In characters: CloudWatch cuts a line that is too long into pieces.
+_LONGEST = 1024
+_cold_start = True
+
+
+def choose_correlation_id(candidate: object) -> str:
+    """The caller's id if it is 1 to 128 of `A-Z a-z 0-9 . _ -`, otherwise a new UUID4."""
+    accepted = isinstance(candidate, str) and _ACCEPTED_ID.fullmatch(candidate)
+    return accepted[0] if accepted else str(uuid.uuid4())
+
+
+def collect_ids(event: Any, context: Any) -> dict[str, str]:
+    """The correlation id of an event of any shape, and the ids by which AWS knows the invocation.
+
+    Through a non-proxy integration the caller writes the event: `api_gateway_request_id` proves nothing there.
+    """
+    event = event if isinstance(event, dict) else {}
+    ids = {"aws_request_id": getattr(context, "aws_request_id", None)}
+    if isinstance(event.get("requestContext"), dict):
+        ids["api_gateway_request_id"] = event["requestContext"].get("requestId")
+    candidate = None
+    for headers in (event.get("headers"), event.get("multiValueHeaders")):
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if name.lower() == CORRELATION_ID_HEADER:
+                candidate = value[-1] if isinstance(value, list) and value else value
+    texts = {name: value[:128] for name, value in ids.items() if isinstance(value, str)}
+    return {"correlation_id": choose_correlation_id(candidate), **texts}
+
+
+def log_request(
+    method: str | None, path: str | None, status: int, started: float, error: BaseException | None = None, **more: str
+) -> None:
+    """Writes the line of a request that began at `started`, a `time.perf_counter()`.
+
+    An event that never became a request has no method and no path.
+    """
+    global _cold_start
+    fields: dict[str, Any] = {"method": method and method[:_LONGEST], "path": path and path[:_LONGEST]}
+    fields |= {"status": status, "duration_ms": round((time.perf_counter() - started) * 1000, 3)}
+    line = logger.bind(**fields, cold_start=_cold_start, **more)
+    _cold_start = False
+    message = f"{fields['method']} {fields['path']} {status}" if method is not None else f"no request {status}"
+    level = "ERROR" if error else "WARNING" if method is None else "INFO"
+    (line.opt(exception=error) if error else line).log(level, message)
+
+
+def log_requests(app: Starlette) -> None:
+    """Gives the requests of a FastAPI or Starlette application their id and line, on any ASGI server."""
+    build_middleware_stack = app.build_middleware_stack
+    # add_middleware() would place it inside the handling of exceptions, where it misses the answer to them.
+    app.build_middleware_stack = lambda: RequestLogMiddleware(build_middleware_stack())  # type: ignore[method-assign]
+    if not {500, Exception} & set(app.exception_handlers):
+        app.add_exception_handler(Exception, _answer_500)
+
+
+async def _answer_500(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": INTERNAL_ERROR}, status_code=500)
+
+
+class RequestLogMiddleware:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The Lambda handler logs its requests itself, and the application in which another is mounted logs for both.
+        if scope["type"] != "http" or "aws.event" in scope or "request_log" in scope:
+            await self.app(scope, receive, send)
+            return
+
+        scope["request_log"] = self
+        started = time.perf_counter()
+        correlation_id = choose_correlation_id(Headers(scope=scope).get(CORRELATION_ID_HEADER))
+        status, complete = 500, False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, complete
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", [])  # ASGI lets an application leave them out
+                MutableHeaders(scope=message)[CORRELATION_ID_HEADER] = correlation_id
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        with logger.contextualize(correlation_id=correlation_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            except Exception as error:
+                log_request(scope["method"], scope["path"], status, started, error)
+                if not complete:  # the server has to end the connection
+                    raise
+            else:
+                log_request(scope["method"], scope["path"], status, started)
