@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make, run_python
+from helpers import CLEAN_ENVIRONMENT, ROOT, read_requirements, run_make
 from packaging.utils import canonicalize_name
 
 
@@ -42,32 +42,3 @@ def test_bench_refuses_what_is_no_number_of_rounds(rounds: str) -> None:
         1,
         f"BENCH_ROUNDS={rounds} is no number of rounds: set it to 1 or more\n",
     )
-
-
-def test_app_imports_neither_pydantics_version_1_nor_builds_the_models_of_openapi() -> None:
-    code = """
-import gc, sys
-import app.app
-from fastapi.openapi.models import OpenAPI, Schema
-built = OpenAPI.__pydantic_complete__ or Schema.__pydantic_complete__
-print(sys.modules["pydantic.v1"], built, gc.isenabled(), gc.get_freeze_count() > 10_000)
-"""
-    process = run_python(code)
-    assert process.stdout == "None False True True\n", process.stderr
-
-
-def test_app_builds_its_own_models_at_once() -> None:
-    """Else a model of a route would be built at its first request, with warnings that FastAPI holds back."""
-    code = """
-import app.app
-from app.models import Message
-from pydantic import BaseModel
-class Parent(BaseModel):
-    child: "Child"
-class Child(BaseModel):
-    name: str
-Parent.model_rebuild()
-print(Message.__pydantic_complete__, Parent.__pydantic_complete__)
-"""
-    process = run_python(code)
-    assert process.stdout == "True True\n", process.stderr
