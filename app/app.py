@@ -10,6 +10,6 @@ app = FastAPI(title="hello-lambda", redirect_slashes=False)
 app.include_router(hello.router)
 app.include_router(goodbye.router)
 
-# uvicorn gets the same log line and correlation id as Lambda.
+# These two come last. The first is for uvicorn, the second is for Lambda, where it starts the application.
 log_requests(app)
 handler = create_handler(app)

@@ -22,6 +22,8 @@ Answer = dict[str, Any]
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MOST_BYTES = 6 * 1024 * 1024
+# Mangum takes the event loop of the thread. asyncio.run(), anywhere in the process, would have removed it.
+_LOOP = asyncio.new_event_loop()
 
 
 def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
@@ -31,16 +33,15 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
     It never raises. In a non-proxy integration the caller would get the stack trace, with HTTP status 200:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/handle-errors-in-lambda-integration.html
 
-    On Lambda the application's lifespan starts here, in the init phase. Elsewhere it starts with the first event.
+    On Lambda the application's lifespan starts here, in the init phase: add its middleware and exception handlers
+    before. Elsewhere the lifespan starts with the first event.
 
     Raises:
         ValueError: the environment variable LOG_LEVEL is not a log level.
         LifespanFailure: the application failed to start.
     """
     configure_logging()
-    # Mangum takes the event loop of the thread. asyncio.run(), anywhere in the process, would have removed it.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+    asyncio.set_event_loop(_LOOP)
     # RestApi comes first: Mangum would take a REST event with "version": "1.0" for one of an HTTP API.
     mangum = Mangum(app, lifespan="off", custom_handlers=[RestApi, LoadBalancer, HttpApi], text_mime_types=TEXT_TYPES)
     state = start_lifespan(app) if ON_LAMBDA in os.environ else None
@@ -71,7 +72,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
     def handler(event: Any, context: Any) -> Answer:
         started = time.perf_counter()
         ids = collect_ids(event, context)
-        asyncio.set_event_loop(loop)
+        asyncio.set_event_loop(_LOOP)
         try:
             source: Any = mangum.infer(event, context)
         except Exception:

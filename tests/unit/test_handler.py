@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -284,3 +285,78 @@ def test_handler_passes_query_and_body_on(own_routes: None) -> None:
     }
     answer = handler(event, CONTEXT)
     assert json.loads(answer["body"]) == {"query": [["a", "1"], ["a", "2 3"], ["ä", "&"]], "body": "dünn"}
+
+
+def make_large(size: int, media_type: str) -> Any:
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", media_type.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"\xff" * size if media_type == "image/png" else b"a" * size})
+
+    return large
+
+
+@pytest.mark.parametrize(("size", "media_type"), [(6_200_000, "text/plain"), (4_600_000, "image/png")])
+def test_handler_returns_an_answer_of_almost_6_mb(size: int, media_type: str) -> None:
+    assert create_handler(make_large(size, media_type))(GUIDE, CONTEXT)["statusCode"] == 200
+
+
+@pytest.mark.parametrize(("size", "media_type"), [(6_300_000, "text/plain"), (4_800_000, "image/png")])
+def test_handler_answers_500_instead_of_more_than_6_mb(size: int, media_type: str) -> None:
+    answer = create_handler(make_large(size, media_type))(GUIDE, CONTEXT)
+    assert answer["statusCode"] == 500
+    detail = json.loads(answer["body"])["detail"]
+    assert re.fullmatch(r"The response has \d{7} bytes\. Lambda returns at most 6291456\.", detail)
+
+
+def test_handler_gives_the_event_and_the_context_to_the_application() -> None:
+    """README's dependency that reads the caller depends on it."""
+    scopes = []
+
+    async def keep(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await make_large(1, "text/plain")(scope, receive, send)
+
+    event = load_event("rest_api")
+    create_handler(keep)(event, CONTEXT)
+    (scope,) = (each for each in scopes if each["type"] == "http")
+    assert (scope["aws.event"], scope["aws.context"]) == (event, CONTEXT)
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/default", "/default/hello/", b"/default/hello/")
+
+
+@pytest.mark.parametrize(
+    ("change", "root_path", "path"),
+    [
+        ({}, "/default", "/default/hello/"),
+        ({"resource": "/", "path": "/", "requestContext": {"path": "/default"}}, "/default", "/default/"),
+        ({"resource": "/", "path": "/", "requestContext": {"path": "/default/"}}, "/default", "/default/"),
+        ({"path": "/default/a", "requestContext": {"path": "/default/default/a"}}, "/default", "/default/default/a"),
+        # Behind a custom domain, with a base path of one or two parts or with none.
+        ({"path": "/v1/hello/", "requestContext": {"path": "/v1/hello/"}}, "/v1", "/v1/hello/"),
+        ({"path": "/a/v1/hello", "requestContext": {"path": "/a/v1/hello"}}, "/a/v1", "/a/v1/hello"),
+        ({"path": "/hello", "requestContext": {"path": "/hello"}}, "", "/hello"),
+        ({"path": "/hello/hello", "requestContext": {"path": "/hello/hello"}}, "/hello", "/hello/hello"),
+        ({"resource": "/", "path": "/v1", "pathParameters": None, "requestContext": {"path": "/v1"}}, "/v1", "/v1/"),
+        ({"resource": "/items/{id}", "pathParameters": {"id": "a b"}, "path": "/v1/items/a%20b"}
+         | {"requestContext": {"path": "/v1/items/a%20b"}}, "/v1", "/v1/items/a b"),
+        # Paths that do not fit each other, as a caller may write them.
+        ({"path": "/other", "requestContext": {"path": "/default/hello/"}}, "", "/other"),
+        ({"path": "/v1/a", "requestContext": {"path": "/v1/a"}, "pathParameters": None}, "", "/v1/a"),
+    ],
+)  # fmt: skip
+def test_handler_finds_what_stands_in_front_of_the_path(change: dict[str, Any], root_path: str, path: str) -> None:
+    scopes = []
+
+    async def keep(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await make_large(1, "text/plain")(scope, receive, send)
+
+    create_handler(keep)({**load_event("rest_api"), **change}, CONTEXT)
+    (scope,) = (each for each in scopes if each["type"] == "http")
+    assert (scope["root_path"], scope["path"]) == (root_path, path)
+
+
+def test_handler_strips_the_stage_of_an_http_api() -> None:
+    event = load_event("http_api")
+    event["requestContext"] |= {"stage": "test", "http": {**event["requestContext"]["http"], "path": "/test/hello/"}}
+    assert handler(event, CONTEXT)["statusCode"] == 200

@@ -106,6 +106,65 @@ def test_log_of_an_exception_is_one_line_without_values(tmp_path: Path) -> None:
     assert "hunter2" not in elsewhere
 
 
+def test_log_of_an_exception_that_the_application_answers_itself_has_the_traceback() -> None:
+    setup = """
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from app.aws_lambda import create_handler
+app = FastAPI()
+
+@app.get("/fail")
+async def fail():
+    raise RuntimeError("failed")
+
+@app.exception_handler(Exception)
+async def answer(request, error):
+    return JSONResponse({"mine": True}, status_code=503)
+
+handler = create_handler(app)
+"""
+    (line,) = invoke_and_parse({**GUIDE, "path": "/fail"}, setup=setup)
+    assert (line["level"], line["status"]) == ("ERROR", 503)
+    assert line["exception"].endswith("RuntimeError: failed\n")
+
+
+def test_log_of_a_background_task_that_fails_has_the_status_that_the_client_got() -> None:
+    setup = """
+from fastapi import BackgroundTasks
+
+@app.get("/later")
+async def work_later(tasks: BackgroundTasks):
+    tasks.add_task(lambda: 1 / 0)
+"""
+    (line,) = invoke_and_parse({**GUIDE, "path": "/later"}, setup=setup)
+    assert (line["level"], line["status"]) == ("ERROR", 200)
+    assert line["exception"].endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_log_of_an_answer_that_is_too_large_is_one_line() -> None:
+    setup = """
+@app.get("/large")
+async def read():
+    return "a" * 7_000_000
+"""
+    (line,) = invoke_and_parse({**GUIDE, "path": "/large"}, setup=setup)
+    assert (line["level"], line["status"], line["message"]) == ("ERROR", 500, "GET /large 500")
+    assert "Lambda returns at most 6291456." in line["exception"]
+
+
+def test_lambda_log_names_the_caller_of_a_proxy_integration_only() -> None:
+    """In the event of POST the caller would write it."""
+    forged = {**GUIDE, "requestContext": {"identity": {"userArn": "arn:forged"}}}
+    proxied, posted = invoke_and_parse(load_event("rest_api"), forged)
+    assert proxied["caller"] == "arn:aws:iam::123456789012:user/hello-lambda-invoker"
+    assert "caller" not in posted
+
+
+def test_lambda_log_has_the_path_without_the_stage() -> None:
+    (line,) = invoke_and_parse(load_event("rest_api"))
+    assert (line["path"], line["message"]) == ("/hello/", "GET /hello/ 200")
+
+
 def test_lambda_log_holds_no_header_no_query_and_no_body_at_any_level() -> None:
     headers = {"authorization": "hunter2", "x-amz-security-token": "hunter2"}
     query = {"multiValueQueryStringParameters": {"key": ["hunter2"]}, "queryStringParameters": {"key": "hunter2"}}
@@ -195,6 +254,29 @@ def test_uvicorn_log_is_readable_with_one_line_per_request(tmp_path: Path) -> No
     lines = [line for line in log.read_text().splitlines() if "mine" in line]
     assert [line.split(" | ")[1:] for line in lines] == [["INFO    ", r"mine - GET /a\nINFO\x1b[31m 404"]]
     assert "| INFO     | - - Application startup complete." in log.read_text()
+
+
+def test_application_that_is_mounted_in_another_logs_one_line(tmp_path: Path) -> None:
+    code = """
+import httpx, asyncio
+from fastapi import FastAPI
+from app.app import app
+from app.aws_lambda import log_requests
+outer = FastAPI()
+outer.mount("/inner", app)
+log_requests(outer)
+
+async def call():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url="http://test") as client:
+        return await client.get("/inner/hello/")
+
+response = asyncio.run(call())
+assert response.status_code == 200
+assert len(response.headers.get_list("x-correlation-id")) == 1
+"""
+    process = run_python(code)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count(" - GET /inner/hello/ 200\n") == process.stdout.count("\n") == 1
 
 
 def test_log_has_colour_on_a_terminal() -> None:

@@ -1,0 +1,147 @@
+"""An application answers behind Lambda as it does on uvicorn. DIFFERENCES names all that differs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from every_feature import PNG, make_app, make_app_with_own_500
+from senders import SERVICES, Request, Response, read_answer, running_uvicorn
+
+from app.aws_lambda import create_handler, log_requests
+
+JSON = (("Content-Type", "application/json"),)
+BOUNDARY = "a-boundary"
+FORM = (("Content-Type", f"multipart/form-data; boundary={BOUNDARY}"),)
+UPLOAD = (
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="note"\r\n\r\nmine\r\n'
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{{}}"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+)
+
+
+def make_upload(field: str) -> bytes:
+    return UPLOAD.format(field).encode() + PNG + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+REQUESTS = {
+    "the root, its URL and the URL of a route": Request("GET", "/"),
+    "an OpenAPI document": Request("GET", "/openapi.json"),
+    "the interactive documentation": Request("GET", "/docs"),
+    "the other documentation": Request("GET", "/redoc"),
+    "the state of the lifespan and a dependency with yield": Request("GET", "/state"),
+    "a body with a model": Request("POST", "/items/?notify=true", JSON, b'{"name": "x"}'),
+    "a body that does not fit its model": Request("POST", "/items/", JSON, b'{"name": 1}'),
+    "a body that is no JSON": Request("POST", "/items/", JSON, b"{"),
+    "a query with repeated, empty and encoded values": Request("GET", "/items/a?b=1&b=2&c=&d=%C3%BC%20%26"),
+    "an encoded slash in the path": Request("GET", "/items/a%2Fb"),
+    "a space and UTF-8 in the path": Request("GET", "/items/a%20%C3%BC"),
+    "a percent sign in the path": Request("GET", "/items/100%25"),
+    "a path with a slash at its end": Request("GET", "/items/a/"),
+    "a PUT with bytes": Request("PUT", "/echo", (), bytes(range(256))),
+    "a PATCH": Request("PATCH", "/echo", (), b"a"),
+    "a DELETE": Request("DELETE", "/echo"),
+    "an OPTIONS": Request("OPTIONS", "/echo"),
+    "a HEAD": Request("HEAD", "/echo"),
+    "a repeated request header": Request("GET", "/echo", (("X-A", "1"), ("X-A", "2"))),
+    "cookies": Request("GET", "/cookies", (("Cookie", "a=1; b=2"),)),
+    "a missing cookie": Request("GET", "/cookies"),
+    "a repeated response header": Request("GET", "/links"),
+    "an image": Request("GET", "/image"),
+    "a body that is compressed already": Request("GET", "/gzip"),
+    "a body that middleware compresses": Request("GET", "/sub/hello", (("Accept-Encoding", "gzip"),)),
+    "a sub-application": Request("GET", "/sub/hello"),
+    "the documentation of a sub-application": Request("GET", "/sub/docs"),
+    "a bare ASGI function that is mounted": Request("GET", "/bare/path"),
+    "text in Latin-1": Request("GET", "/latin"),
+    "a stream": Request("GET", "/stream"),
+    "an upload": Request("POST", "/files", FORM, make_upload("file")),
+    "an upload as bytes": Request("POST", "/raw-file", FORM, make_upload("content")),
+    "an upload without its file": Request("POST", "/files", FORM, f"--{BOUNDARY}--\r\n".encode()),
+    "a background task": Request("GET", "/background"),
+    "a redirect": Request("GET", "/redirect"),
+    "a redirect for a missing slash": Request("POST", "/items", JSON, b"{}"),
+    "an HTTPException": Request("GET", "/teapot"),
+    "an exception with a handler": Request("GET", "/stock"),
+    "an exception without a handler": Request("GET", "/crash"),
+    "an unknown path": Request("GET", "/nothing"),
+    "a method that is not allowed": Request("DELETE", "/state"),
+    **{
+        f"text of the type {media_type}": Request("GET", f"/types?media_type={media_type.replace('+', '%2B')}")
+        for media_type in ("application/problem%2Bjson", "application/yaml", "application/x-ndjson", "image/svg%2Bxml")
+    },
+}
+
+FORMAT_2 = ("HTTP API", "function URL")
+# What differs, and why: the requests, and the services behind which they are answered otherwise.
+DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
+    "Repeated headers and query values": (
+        "Format 2.0 joins headers of one name. A load balancer without multi-value headers sends the last value only.",
+        [
+            ("a repeated request header", (*FORMAT_2, "load balancer")),
+            ("a repeated response header", FORMAT_2),
+            ("a query with repeated, empty and encoded values", ("load balancer",)),
+        ],
+    ),
+    "Answers without a content type": (
+        "Format 2.0 makes them application/json.",
+        [
+            ("a repeated response header", FORMAT_2),
+            ("a redirect", FORMAT_2),
+            ("a redirect for a missing slash", FORMAT_2),
+            ("a bare ASGI function that is mounted", FORMAT_2),
+        ],
+    ),
+}
+
+
+def list_differences() -> set[tuple[str, str]]:
+    """Each request and service that DIFFERENCES names."""
+    return {
+        (name, service) for _, requests in DIFFERENCES.values() for name, services in requests for service in services
+    }
+
+
+def normalize(response: Response) -> Response:
+    """Without what belongs to the connection to a server."""
+    connection = {"transfer-encoding", "connection", "date", "server"}
+    headers = sorted((name, value) for name, value in response.headers if name not in connection)
+    return response._replace(headers=headers)
+
+
+@pytest.fixture(scope="module", params=[make_app, make_app_with_own_500])
+def make(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def uvicorns(make: Any) -> Iterator[dict[str, Callable[[Request], Response]]]:
+    """The application on uvicorn, by root path."""
+    with ExitStack() as stack:
+        servers = {}
+        for root_path in {root_path for _, root_path in SERVICES.values()}:
+            app = make()
+            log_requests(app)
+            servers[root_path] = stack.enter_context(running_uvicorn(app, root_path))
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def handler(make: Any) -> Any:
+    app = make()
+    log_requests(app)
+    return create_handler(app)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_answer_is_the_same(uvicorns: Any, handler: Any, service: str, name: str) -> None:
+    make_event, root_path = SERVICES[service]
+    request = REQUESTS[name]
+    expected = normalize(uvicorns[root_path](request))
+    answer = normalize(read_answer(handler(make_event(request), None)))
+    if request.method == "HEAD":  # no client reads a body there
+        answer = answer._replace(body=b"")
+    if (name, service) in list_differences():
+        assert answer != expected
+    else:
+        assert answer == expected
