@@ -2,19 +2,20 @@
 # A setting comes from the command line, or else the environment, or else (an AWS_… setting) from ENV_FILE.
 
 APP_NAME := hello-lambda
-# The file with the AWS_… settings. Each step saves its results to it.
+# Holds the AWS_… settings. Each step saves its results to it.
 ENV_FILE ?= .env
 APP_PORT ?= 5000
-# The image and its container on this machine, and the container's port.
+# The image and the container on this machine.
 LOCAL_IMAGE ?= $(APP_NAME)
 LAMBDA_CONTAINER_NAME ?= $(APP_NAME)
 LAMBDA_PORT ?= 9000
 # x86_64 or arm64, for the image and the function.
 ARCHITECTURE ?= x86_64
-# The function's memory in MB, and its time in seconds. API Gateway gives up at 29.
+# In MB. The share of a CPU grows with it.
 LAMBDA_MEMORY ?= 512
+# In seconds. API Gateway gives up at 29.
 LAMBDA_TIMEOUT ?= 28
-# The pushed image that the function gets. `make images` lists them.
+# The tag that the function gets. `make images` lists them.
 IMAGE_TAG ?= latest
 ECR_REGISTRY ?= $(AWS_ACCOUNT_ID).dkr.ecr.$(AWS_REGION).$(ecr_domain)
 
@@ -35,13 +36,12 @@ export AWS_PAGER :=
 ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_ACCESS_KEY AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
-
 .NOTPARALLEL:
 .PHONY: help create_environment requirements run_app test build_image run_container run_lambda
 help: ## Show this help
 	@awk -F ' *(:.*## |[?]= *)' '/^##@/ {print "\n" substr($$0, 5)} \
 	  /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2} \
-	  /^[A-Z_]+ [?]=/ {settings = settings sprintf("  %-32s %s\n", $$1 "=" $$2, note)} \
+	  /^[A-Z_]+ [?]=/ {settings = settings sprintf("  %-34s %s\n", $$1 "=" $$2, note)} \
 	  {note = /^# / ? substr($$0, 3) : ""} \
 	  END {printf "\nSettings and their defaults. .env.example lists the others\n%s", settings}' $(MAKEFILE_LIST)
 

@@ -4,7 +4,7 @@
 PYTHON ?= python3
 # The rehearsal's function. Empty on AWS.
 EMULATOR_URL ?=
-# The package that `make lock` renews or adds. Without it, all are renewed.
+# The one package that `make lock` renews or adds.
 PACKAGE ?=
 # How many events `make fuzz` makes up.
 CASES ?= 100000
