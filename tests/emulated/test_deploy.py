@@ -228,9 +228,9 @@ def list_images(emulator: dict[str, str]) -> list[list[str]]:
 
 def test_create_lambda_function_stops_with_awss_message(emulator: dict[str, str]) -> None:
     role = "arn:aws:iam::123456789012:role/none"
-    process = run_make("create_lambda_function", **{**emulator, "AWS_LAMBDA_ROLE_ARN": role, "LAMBDA_MEMORY": "1"})
+    process = run_make("create_lambda_function", AWS_LAMBDA_ROLE_ARN=role, **emulator)
     assert process.returncode == 2
-    assert "An error occurred" in process.stderr
+    assert "An error occurred (InvalidParameterValueException) when calling the CreateFunction" in process.stderr
     assert "function-active-v2" not in process.stdout
 
 

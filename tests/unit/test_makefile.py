@@ -339,6 +339,54 @@ def test_make_names_a_python_that_is_too_old_or_missing(
     assert not (checkout / ".venv").exists()
 
 
+def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
+    process = run_make("--dry-run", "deploy", **ACCOUNT)
+    shown = re.sub("^aws/require .*", "", process.stdout, flags=re.MULTILINE)
+    commands = re.findall(r"\b(aws (?!cloudformation describe)[a-z]+ [a-z-]+|docker [a-z]+) ", shown)
+    assert commands == [
+        *("aws cloudformation deploy", "docker pull", "docker build", "aws ecr get-login-password", "docker login"),
+        *("docker tag", "docker push", "docker tag", "docker push", "aws cloudformation deploy"),
+        *("aws lambda list-functions", "aws lambda create-function", "aws lambda wait"),
+        *("aws lambda wait", "aws lambda update-function-code", "aws lambda wait"),
+        *("aws lambda update-function-configuration", "aws lambda wait"),
+        *("aws cloudformation deploy", "aws cloudformation deploy"),
+    ]
+    assert "make " not in shown
+    assert process.stdout.splitlines()[-1].endswith("examples/invoke_secure_routes.py --wait 90")
+
+
+def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python: Path) -> None:
+    """Each check is a stand-in that notes its name, and mypy's fails."""
+    noted = fake_python.parent / "noted"
+    environment = fake_python.parent / "environment"
+    for folder, names in (
+        (environment / "bin", ("ruff", "mypy", "cfn-lint", "hadolint", "shellcheck", "jactionlint", "python")),
+        (checkout / ".scanners/bin", ("checkov", "cfripper")),
+    ):
+        folder.mkdir(parents=True)
+        for name in names:
+            code = "$FAILS" if name == "mypy" else "0"
+            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{noted}"\nexit {code}\n')
+            (folder / name).chmod(0o755)
+    for code in (0, 1):
+        noted.unlink(missing_ok=True)
+        own = {"VIRTUAL_ENV": str(environment), "FAILS": str(code)}
+        assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
+        lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
+        names = [line.split()[0] for line in lines]
+        assert names == [
+            *("ruff", "ruff", "mypy", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck", "jactionlint")
+        ]
+        scripts = ".ci/build_base_image .ci/run aws/once_settled aws/require aws/retry_new_role tests/bin/aws"
+        assert lines[7] == f"shellcheck {scripts}"
+
+
+@pytest.mark.parametrize(("package", "option"), [("", "--upgrade "), ("PACKAGE=loguru", "--upgrade-package loguru ")])
+def test_lock_renews_one_package_or_all(package: str, option: str) -> None:
+    (command,) = re.findall(r"uv pip compile.*", run_make("--dry-run", "lock", *package.split()).stdout)
+    assert option in command
+
+
 @pytest.mark.parametrize("cases", ["abc", "0", "-1", ""])
 def test_fuzz_refuses_what_is_no_number_of_events(cases: str) -> None:
     process = run_make("fuzz", f"CASES={cases}")
