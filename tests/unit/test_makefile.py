@@ -373,8 +373,7 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         own = {"VIRTUAL_ENV": str(environment), "FAILS": str(code)}
         assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
         lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
-        names = [line.split()[0] for line in lines]
-        assert names == [
+        assert [line.split()[0] for line in lines] == [
             *("ruff", "ruff", "mypy", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck", "jactionlint")
         ]
         scripts = ".ci/build_base_image .ci/run aws/once_settled aws/require aws/retry_new_role tests/bin/aws"
