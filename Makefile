@@ -28,8 +28,8 @@ AWS_REGION := $(or $(AWS_REGION),$(call from_env_file,AWS_REGION))
 ifeq ($(AWS_LAMBDA_ROLE_ARN),)
 AWS_LAMBDA_ROLE_ARN = $(call from_env_file,AWS_LAMBDA_ROLE_ARN)
 endif
-# Version 1 of the aws CLI reads AWS_DEFAULT_REGION. Version 2 would stop a recipe in a pager.
 export ARCHITECTURE ENV_FILE AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
+# Version 1 of the aws CLI reads AWS_DEFAULT_REGION. Version 2 would stop a recipe in a pager.
 export AWS_DEFAULT_REGION := $(AWS_REGION)
 export AWS_PAGER :=
 # The shell's secret belongs to the invoker unless the shell has an AWS_ACCESS_KEY_ID. The aws CLI would use it.

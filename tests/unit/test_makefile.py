@@ -365,8 +365,8 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
     ):
         folder.mkdir(parents=True)
         for name in names:
-            code = "$FAILS" if name == "mypy" else "0"
-            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{noted}"\nexit {code}\n')
+            result = "$FAILS" if name == "mypy" else "0"
+            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{noted}"\nexit {result}\n')
             (folder / name).chmod(0o755)
     for code in (0, 1):
         noted.unlink(missing_ok=True)
