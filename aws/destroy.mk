@@ -1,9 +1,9 @@
-# The deletes: the reverse of the steps in the Makefile. Each can be run again.
+# The deletes, the reverse of the steps in the Makefile. Each can be run again.
 
 destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
 .PHONY: destroy confirm $(destroy_steps)
 
-# Those of this deployment that still exist.
+# The stacks of this deployment that still exist.
 stacks = $$(aws cloudformation describe-stacks --output text --query "Stacks[?contains([ \
   '$(APP_NAME)-invoker', '$(APP_NAME)-api', '$(APP_NAME)-role', '$(APP_NAME)-repository'], StackName)].StackName")
 

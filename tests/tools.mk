@@ -1,4 +1,4 @@
-# What those need who work on this repository: checks, measurements and the rehearsal.
+# Targets for work on this repository: checks, measurements and the rehearsal. The programs that they install are below.
 
 # Makes .venv and the like. Version 3.11 or newer.
 PYTHON ?= python3
@@ -12,6 +12,7 @@ CASES ?= 100000
 BENCH_ROUNDS ?= 15
 # How many requests the rehearsal sends, from 16 clients at once.
 LOAD ?= 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Work on this repository
 .PHONY: test_all lint format lock fuzz bench rehearse clean
@@ -56,8 +57,6 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, destroy it
 	@"$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)" $(deploy_steps)
 
-# What the targets install, and how to get rid of it.
-
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache .env*.api.yaml
 	find app aws examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -77,7 +76,7 @@ $(subst $() ,\ ,$(installed)):
 	install -m 755 .rie/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $@
 	rm -rf .rie/samcli .rie/aws_sam_cli*
 
-# The others have an environment of their own: one target alone needs it, or it is at odds with .venv.
+# Each has its own environment: a single target needs it, or its requirements conflict with those of .venv.
 .uv/bin/uv:
 	"$(PYTHON)" -m venv --clear .uv
 	.uv/bin/python -m pip install --quiet uv==0.13.9

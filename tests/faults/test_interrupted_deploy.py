@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import pytest
-from account import EVERYTHING, NOTHING, list_everything, running_emulator
+from account import EVERYTHING, NOTHING, connect, list_everything, running_emulator
 from helpers import CLEAN_ENVIRONMENT, OWN_PYTHON, ROOT, require
 
 # The n-th call is carried out, but its answer is lost; or it is killed on its way, with all of make. A call that is
@@ -118,7 +118,7 @@ def fail_each_call(account: Account, *command: str) -> Iterator[int]:
     pytest.fail("make never came to an end")
 
 
-# A step, how to undo it, and what must be there after it.
+# A step, and how to undo it.
 STEPS = (
     ("create_ecr_repository", "delete_ecr_repository"),
     ("deploy_to_ecr", ""),
@@ -130,6 +130,20 @@ STEPS = (
 )
 
 
+def undo_step(account: Account, step: str) -> None:
+    """Deletes what the step made. It calls no aws CLI: that would take most of the time of this test."""
+    if step == "create_lambda_function":
+        connect(account.emulator, "lambda").delete_function(FunctionName="hello-lambda")
+        return
+    if step == "create_invoker":
+        iam, user = connect(account.emulator, "iam"), "hello-lambda-invoker"
+        for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
+    stacks, name = connect(account.emulator, "cloudformation"), f"hello-lambda-{step.split('_')[-1]}"
+    stacks.delete_stack(StackName=name)
+    stacks.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+
+
 def test_deploy_completes_after_a_fault_at_any_call(tmp_path: Path) -> None:
     try_each_fault(tmp_path, deploy_with_faults)
 
@@ -137,7 +151,7 @@ def test_deploy_completes_after_a_fault_at_any_call(tmp_path: Path) -> None:
 def deploy_with_faults(account: Account) -> None:
     for step, undo in STEPS:
         faults = 0
-        before = list_everything(account.emulator)
+        before, settings_before = list_everything(account.emulator), account.env_file.read_text()
         for _ in fail_each_call(account, step):
             faults += 1
             account.complete(step)
@@ -145,7 +159,8 @@ def deploy_with_faults(account: Account) -> None:
             assert all(set(there[kind]) <= set(EVERYTHING[kind]) and len(there[kind]) <= 1 for kind in there), there
             account.check_env_file()
             if undo:
-                account.complete(undo)
+                undo_step(account, step)
+                account.env_file.write_text(settings_before)
                 assert list_everything(account.emulator) == before
         assert faults >= 1
     assert list_everything(account.emulator) == EVERYTHING
