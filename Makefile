@@ -75,8 +75,7 @@ build_image: ## Build the container image, on the newest base image
 
 run_container: build_image ## Run the image on the Lambda emulator
 	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
-	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) \
-	  --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE)
+	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE)
 
 run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda emulator, without a container
 	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
@@ -108,8 +107,10 @@ create_ecr_repository: ## Create the repository for the image
 
 deploy_to_ecr: check_account build_image ## Push the image under its time and commit, and as `latest`
 	aws ecr get-login-password | docker login --username AWS --password-stdin $(ECR_REGISTRY)
-	docker tag $(LOCAL_IMAGE) $(image):$(new_tag) && docker push $(image):$(new_tag)
-	docker tag $(LOCAL_IMAGE) $(image):latest && docker push $(image):latest
+	docker tag $(LOCAL_IMAGE) $(image):$(new_tag)
+	docker push $(image):$(new_tag)
+	docker tag $(LOCAL_IMAGE) $(image):latest
+	docker push $(image):latest
 
 create_lambda_role: requirements ## Create the function's role and its log group
 	@aws/require aws AWS_REGION ENV_FILE
@@ -139,8 +140,7 @@ update_lambda_function: ## Give the function the last image or IMAGE_TAG=…, me
 # A deployment is a snapshot of the API. CloudFormation takes a new one only under a new logical id.
 create_api: requirements ## Create the REST API, secured with IAM, and deploy its stage
 	@aws/require aws AWS_REGION ENV_FILE
-	sed "s/DeploymentOfDefinition/&$$(echo "$(EMULATOR_URL)" | cat aws/api.yaml - | cksum | tr -d ' ')/" \
-	  aws/api.yaml >"$(ENV_FILE).api.yaml"
+	sed "s/DeploymentOfDefinition/&$$(echo "$(EMULATOR_URL)" | cat aws/api.yaml - | cksum | tr -d ' ')/" aws/api.yaml >"$(ENV_FILE).api.yaml"
 	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-api --template-file "$(ENV_FILE).api.yaml" \
 	  --parameter-overrides AppName=$(APP_NAME) EmulatorUrl=$(EMULATOR_URL) --no-fail-on-empty-changeset
 	endpoint=$(call output,api,Endpoint) && \

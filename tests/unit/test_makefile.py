@@ -228,7 +228,7 @@ def test_the_deployers_credentials_reach_the_aws_cli_and_no_pager_does(
 def get_new_tag(*arguments: str, **environment: str) -> str:
     """The tag that a push would have now."""
     pushed = re.findall(
-        r"&& docker push \S+/hello-lambda:(\S+)", run_make("--dry-run", "deploy_to_ecr", *arguments).stdout
+        r"docker push \S+/hello-lambda:(\S+)", run_make("--dry-run", "deploy_to_ecr", *arguments).stdout
     )
     assert pushed[1:] == ["latest"]
     return str(pushed[0])
