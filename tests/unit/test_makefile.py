@@ -160,7 +160,9 @@ def test_architecture_drives_image_and_function(
 )
 def test_env_file_is_read_as_dotenv_reads_it(tmp_path: Path, line: str, region: str) -> None:
     (tmp_path / ".env").write_bytes(f"{line}\n".encode())
-    process = run_make("--eval", "show: ; @printf '%s' '$(AWS_REGION)'", "show", ENV_FILE=str(tmp_path / ".env"))
+    (tmp_path / "show.mk").write_text("show: ; @printf '%s' '$(AWS_REGION)'\n")
+    files = ["--makefile", "Makefile", "--makefile", str(tmp_path / "show.mk")]
+    process = run_make(*files, "show", ENV_FILE=str(tmp_path / ".env"))
     assert (process.stdout, process.stderr) == (region, "")
 
 
