@@ -38,6 +38,9 @@ CLEAN_ENVIRONMENT = {
     )
 }
 
+# make uses the environment that the tests run in, and makes none of its own.
+OWN_PYTHON = {"PYTHON": sys.executable, "VIRTUAL_ENV": sys.prefix}
+
 
 def load_event(name: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((ROOT / f"tests/events/{name}.json").read_text())
@@ -80,7 +83,7 @@ def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
-        env={**CLEAN_ENVIRONMENT, "ENV_FILE": os.devnull, "PYTHON": sys.executable, **environment},
+        env={**CLEAN_ENVIRONMENT, **OWN_PYTHON, "ENV_FILE": os.devnull, **environment},
         capture_output=True,
         text=True,
         timeout=900,

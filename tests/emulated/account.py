@@ -1,5 +1,6 @@
 """An AWS account on this machine, and what is in it."""
 
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from helpers import require, running, wait_for
+from helpers import CLEAN_ENVIRONMENT, ROOT, require, running, wait_for
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 
 
@@ -27,6 +28,8 @@ def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
     with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
         wait_for(f"http://127.0.0.1:{port}/_ministack/health")
         yield {
+            "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
+            "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",

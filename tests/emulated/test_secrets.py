@@ -1,7 +1,6 @@
 """No command prints a secret, or puts one on a command line, where everybody on the machine can read it."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ import pytest
 from dotenv import dotenv_values
 from helpers import CLEAN_ENVIRONMENT, REGISTRY_PASSWORD, ROOT, run_make
 
-TARGETS = re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+MAKEFILES = "".join((ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "tests/tools.mk"))
+TARGETS = re.findall(r"^([a-z_]+):", MAKEFILES, re.MULTILINE)
 # What the shell may hold, and what .env does.
 SHELL = {
     "AWS_ACCESS_KEY_ID": "AKIADEPLOYER",
@@ -43,13 +43,13 @@ def test_make_shows_every_recipe_without_a_secret(tmp_path: Path, options: list[
 
 def test_steps_neither_print_a_secret_nor_put_it_on_a_command_line(tmp_path: Path, emulator: dict[str, str]) -> None:
     for name, program in (
-        ("aws", f'exec "{shutil.which("aws")}" "$@"'),
+        ("real-aws", f'exec "{emulator["REAL_AWS"]}" "$@"'),
         ("docker", "[ $1 != login ] || cat >/dev/null"),
     ):
         (tmp_path / name).write_text(RECORDER.format(name=name, folder=tmp_path, program=program))
         (tmp_path / name).chmod(0o755)
-    settings = {**emulator, "PATH": f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}"}
-    deploy = run_make("--debug", "deploy", "deploy_steps=deploy_to_ecr create_api create_invoker", **settings)
+    settings = {**emulator, "PATH": f"{tmp_path}:{emulator['PATH']}", "REAL_AWS": str(tmp_path / "real-aws")}
+    deploy = run_make("--debug", "deploy_to_ecr", "create_api", "create_invoker", **settings)
     assert deploy.returncode == 0, deploy.stderr
     secret = dotenv_values(emulator["ENV_FILE"])["AWS_SECRET_ACCESS_KEY"]
     assert secret

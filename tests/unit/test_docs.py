@@ -7,9 +7,9 @@ import pytest
 from helpers import ROOT, load_event
 
 README = (ROOT / "README.md").read_text()
-MAKEFILE = (ROOT / "Makefile").read_text()
+MAKEFILE = "".join((ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "tests/tools.mk"))
 TARGETS = set(re.findall(r"^([a-z_]+):.* ## ", MAKEFILE, re.MULTILINE))
-SETTINGS = re.findall(r"^settings := (.*)$", MAKEFILE, re.MULTILINE)[0].split()
+SETTINGS = re.findall(r"call from_env_file,([A-Z_]+)", MAKEFILE)
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()
 ENV_VARIABLES = re.findall(r"^([A-Z_]+)=", ENV_EXAMPLE, re.MULTILINE)
 

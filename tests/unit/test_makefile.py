@@ -1,22 +1,22 @@
 """The Makefile: what it needs, what it reads, and what it hands on. Stand-ins note how they were called."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
-from helpers import INVOCATIONS, ROOT, load_event, run_make, running, wait_for
-from rehearse import find_free_port
+from helpers import ROOT, run_make
 
 Stub = Callable[..., dict[str, str]]
+ACCOUNT = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "AWS_LAMBDA_ROLE_ARN": "arn"}
 
 
 @pytest.fixture
 def stub(tmp_path: Path) -> Stub:
-    """Puts programs first in PATH that note their arguments and their AWS environment, and do nothing."""
+    """Puts programs first in PATH that note their arguments and their AWS environment, and print the account."""
     directory = tmp_path / "bin"
     directory.mkdir()
 
@@ -25,10 +25,10 @@ def stub(tmp_path: Path) -> Stub:
             program = directory / name
             program.write_text(
                 f'#!/bin/sh\necho "{name} $*" >>"{tmp_path}/calls"\n'
-                f'env | grep -E "^(AWS|BUILDX)_" | sort >>"{tmp_path}/calls"\nexit {exit_code}\n'
+                f'env | grep -E "^(AWS|BUILDX)_" | sort >>"{tmp_path}/calls"\necho 123456789012\nexit {exit_code}\n'
             )
             program.chmod(0o755)
-        return {"PATH": f"{directory}:{os.environ['PATH']}"}
+        return {"PATH": f"{directory}:{os.environ['PATH']}", "ENV_FILE": str(tmp_path / ".env")}
 
     return stub
 
@@ -44,7 +44,8 @@ def bare_path(tmp_path: Path) -> str:
     """A PATH with the ordinary programs, and neither docker, aws nor conda."""
     directory = tmp_path / "bare"
     directory.mkdir()
-    for name in ("sh", "make", "awk", "sed", "git", "date", "cat", "cmp", "env", "grep", "python3"):
+    ordinary = ("sh", "make", "awk", "sed", "git", "date", "cat", "cksum", "tr", "tail", "ls", "dirname", "python3")
+    for name in ordinary:
         (directory / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     return str(directory)
 
@@ -58,15 +59,20 @@ def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str
         "Lambda on this machine",
         "Deploy to AWS: step by step",
         "Deploy to AWS: as a whole",
-        "Rehearse, with no AWS account",
+        "Work on this repository",
+        "Settings and their defaults. .env.example lists the others",
     ]
-    targets = {line.split()[0] for line in lines if line.startswith("  ")}
+    first = [line.split()[0] for line in lines if line.startswith("  ")]
+    targets = {name for name in first if name.islower()}
     assert targets >= {
         *("create_environment", "requirements", "run_app", "build_image", "run_container", "run_lambda"),
         *("create_ecr_repository", "deploy_to_ecr", "create_lambda_function", "test", "lint", "clean"),
         *("create_lambda_role", "update_lambda_function", "create_api", "create_invoker", "invoke"),
-        *("deploy", "status", "logs", "destroy", "rehearse"),
+        *("deploy", "status", "images", "logs", "destroy", "rehearse", "test_all", "format", "lock"),
     }
+    settings = dict(name.split("=", 1) for name in first if "=" in name)
+    assert settings.items() >= {"ENV_FILE": ".env", "ARCHITECTURE": "x86_64", "IMAGE_TAG": "latest"}.items()
+    assert {*first[-len(settings) :]} == {f"{name}={value}" for name, value in settings.items()}
     assert max(len(line) for line in lines) <= 100
 
 
@@ -107,9 +113,7 @@ def test_target_names_every_missing_variable_and_does_nothing(
     ],
 )
 def test_target_names_every_missing_tool(target: str, tools: list[str], bare_path: str) -> None:
-    process = run_make(
-        target, PATH=bare_path, AWS_ACCOUNT_ID="123456789012", AWS_REGION="eu-central-1", AWS_LAMBDA_ROLE_ARN="arn"
-    )
+    process = run_make(target, PATH=bare_path, ENV_FILE=f"{bare_path}/.env", **ACCOUNT)
     assert process.returncode == 2
     said = [line for line in process.stderr.splitlines() if "is not installed" in line]
     assert [line.split()[0] for line in said] == tools
@@ -118,7 +122,7 @@ def test_target_names_every_missing_tool(target: str, tools: list[str], bare_pat
 def test_target_names_a_docker_engine_that_does_not_answer(stub: Stub) -> None:
     process = run_make("build_image", **stub("docker", exit_code=1))
     assert process.returncode == 2
-    assert process.stderr.startswith("no Docker engine answers: start Docker or ")
+    assert process.stderr.startswith("No Docker engine answers: start Docker, or ")
 
 
 @pytest.mark.parametrize("target", ["build_image", "create_lambda_function"])
@@ -132,12 +136,11 @@ def test_target_refuses_an_unknown_architecture(target: str, stub: Stub) -> None
 def test_architecture_drives_image_and_function(
     architecture: str, platform: str, stub: Stub, calls: Callable[[], str]
 ) -> None:
-    settings = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "AWS_LAMBDA_ROLE_ARN": "arn"}
     assert run_make("build_image", f"ARCHITECTURE={architecture}", **stub("docker")).returncode == 0
     assert f"docker build --platform {platform} --tag hello-lambda .\n" in calls()
     assert "BUILDX_NO_DEFAULT_ATTESTATIONS=1\n" in calls()
-    process = run_make("create_lambda_function", "--dry-run", f"ARCHITECTURE={architecture}", **settings)
-    assert f"--architectures {architecture} " in process.stdout
+    process = run_make("create_lambda_function", "--dry-run", f"ARCHITECTURE={architecture}", **ACCOUNT)
+    assert f"--architectures {architecture} \\\n" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,9 @@ def test_architecture_drives_image_and_function(
 )
 def test_env_file_is_read_as_dotenv_reads_it(tmp_path: Path, line: str, region: str) -> None:
     (tmp_path / ".env").write_bytes(f"{line}\n".encode())
-    process = run_make("--eval", "show: ; @printf '%s' '$(AWS_REGION)'", "show", ENV_FILE=str(tmp_path / ".env"))
+    (tmp_path / "show.mk").write_text("show: ; @printf '%s' '$(AWS_REGION)'\n")
+    files = ["--makefile", "Makefile", "--makefile", str(tmp_path / "show.mk")]
+    process = run_make(*files, "show", ENV_FILE=str(tmp_path / ".env"))
     assert (process.stdout, process.stderr) == (region, "")
 
 
@@ -173,9 +178,9 @@ def test_env_file_is_read_as_dotenv_reads_it(tmp_path: Path, line: str, region: 
 def test_command_line_wins_over_environment_and_env_file(
     tmp_path: Path, stub: Stub, calls: Callable[[], str], arguments: list[str], environment: dict[str, str], region: str
 ) -> None:
-    (tmp_path / ".env").write_text("AWS_REGION=from-file\nAWS_ACCOUNT_ID=123456789012\n")
-    run_make("create_ecr_repository", *arguments, ENV_FILE=str(tmp_path / ".env"), **environment, **stub("aws"))
-    assert calls().startswith(f"aws --region {region} cloudformation describe-stacks")
+    (tmp_path / ".env").write_text("AWS_REGION=from-file\n")
+    run_make("create_ecr_repository", *arguments, **environment, **stub("aws"))
+    assert set(re.findall("AWS_.*REGION=.*", calls())) == {f"AWS_REGION={region}", f"AWS_DEFAULT_REGION={region}"}
 
 
 @pytest.mark.parametrize(
@@ -194,8 +199,8 @@ def test_the_invokers_credentials_never_reach_the_aws_cli(
         "AWS_REGION=eu-central-1\nAWS_ACCOUNT_ID=123456789012\nAWS_LAMBDA_ROLE_ARN=arn\n"
         "AWS_ACCESS_KEY=AKIAINVOKER\nAWS_SECRET_ACCESS_KEY=invokers\nAWS_SESSION_TOKEN=invokers\n"
     )
-    run_make(target, ENV_FILE=str(tmp_path / ".env"), **environment, **stub("aws", "docker"))
-    assert "aws --region eu-central-1" in calls()
+    run_make(target, **environment, **stub("aws", "docker"))
+    assert "\naws " in f"\n{calls()}"
     assert [text for text in ("AKIAINVOKER", "invokers") if text in calls()] == []
 
 
@@ -222,10 +227,27 @@ def test_the_deployers_credentials_reach_the_aws_cli_and_no_pager_does(
     assert noted >= {f"{name}={value}" for name, value in environment.items()} | {"AWS_PAGER="}
 
 
-def test_images_of_one_commit_for_two_architectures_have_two_tags(checkout: Path) -> None:
-    show = ["--directory", str(checkout), "--eval", "show: ; @echo $(image_version)", "show"]
-    x86_64, arm64 = (run_make(*show, f"ARCHITECTURE={each}").stdout.strip() for each in ("x86_64", "arm64"))
-    assert (len(x86_64), arm64) == (12, f"{x86_64}-arm64")
+def get_new_tag(*arguments: str, **environment: str) -> str:
+    """The tag that a push would have now."""
+    pushed = re.findall(
+        r"docker push \S+/hello-lambda:(\S+)", run_make("--dry-run", "deploy_to_ecr", *arguments).stdout
+    )
+    assert pushed[1:] == ["latest"]
+    return str(pushed[0])
+
+
+def test_push_has_a_tag_of_its_time_and_commit(checkout: Path) -> None:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    commit = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+    here = ["--directory", str(checkout)]
+    assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{commit}", get_new_tag(*here))
+    assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{commit}-arm64", get_new_tag(*here, "ARCHITECTURE=arm64"))
+    (checkout / "README.md").write_text("not in the image")
+    assert get_new_tag(*here).endswith(f"Z-{commit}")
+    (checkout / "app/new.py").touch()
+    assert get_new_tag(*here).endswith(f"Z-{commit}-dirty")
+    shutil.rmtree(checkout / ".git")
+    assert get_new_tag(*here).endswith("Z-no-commit")
 
 
 @pytest.mark.parametrize(
@@ -238,8 +260,8 @@ def test_images_of_one_commit_for_two_architectures_have_two_tags(checkout: Path
 )
 def test_registry_is_ecrs_in_each_partition(region: str, registry: str) -> None:
     arguments = ["AWS_ACCOUNT_ID=123456789012", f"AWS_REGION={region}"]
-    process = run_make("--dry-run", "push_image", "version=1", *arguments)
-    assert f'docker push "{registry}/hello-lambda:latest"' in process.stdout
+    process = run_make("--dry-run", "deploy_to_ecr", *arguments)
+    assert f"docker push {registry}/hello-lambda:latest\n" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -256,13 +278,114 @@ def test_make_uses_the_active_environment(environment: dict[str, str], python: s
     assert process.stdout.splitlines()[-1] == f'"{python}" -m pytest'
 
 
-def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
-    old = tmp_path / "python3.9"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    process = run_make("test", f"PYTHON={old}", VIRTUAL_ENV="", CONDA_DEFAULT_ENV="")
+# It is new enough, it makes environments with itself as their Python, and it notes what is installed.
+PYTHON = """#!/bin/sh
+case $* in
+"-c "*) exit ${{TOO_OLD:-0}} ;;
+"-m venv --clear "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && exit ${{BROKEN:-0}} ;;
+*) echo "$*" >>"{folder}/installed" ;;
+esac
+"""
+
+
+@pytest.fixture
+def fake_python(tmp_path: Path) -> Path:
+    program = tmp_path / "python"
+    program.write_text(PYTHON.format(folder=tmp_path))
+    program.chmod(0o755)
+    return program
+
+
+def install(checkout: Path, python: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {"PYTHON": str(python), "VIRTUAL_ENV": "", "CONDA_DEFAULT_ENV": "", **environment}
+    return run_make("requirements", "--directory", str(checkout), **own)
+
+
+def test_requirements_are_installed_again_only_when_they_change(checkout: Path, fake_python: Path) -> None:
+    installed = fake_python.parent / "installed"
+    first = install(checkout, fake_python)
+    assert (first.returncode, len(installed.read_text().splitlines())) == (0, 2), first.stderr
+    assert "--require-hashes --requirement requirements.lock" in installed.read_text()
+    assert install(checkout, fake_python).returncode == 0
+    assert len(installed.read_text().splitlines()) == 2
+    (checkout / "requirements-dev.txt").write_text("another==1\n")
+    assert install(checkout, fake_python).returncode == 0
+    assert len(installed.read_text().splitlines()) == 4
+
+
+def test_requirements_go_into_an_active_environment_whose_path_has_a_space(checkout: Path, fake_python: Path) -> None:
+    active = fake_python.parent / "an environment"
+    (active / "bin").mkdir(parents=True)
+    shutil.copy(fake_python, active / "bin/python")
+    for _ in range(2):
+        process = install(checkout, fake_python, VIRTUAL_ENV=str(active))
+        assert process.returncode == 0, process.stderr
+    assert len((fake_python.parent / "installed").read_text().splitlines()) == 2
+    assert not (checkout / ".venv").exists()
+
+
+def test_environment_that_cannot_be_made_leaves_nothing(checkout: Path, fake_python: Path) -> None:
+    assert install(checkout, fake_python, BROKEN="1").returncode == 2
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize("environment", [{"TOO_OLD": "1"}, {"PYTHON": "/nowhere/python"}, {"VIRTUAL_ENV": "/nowhere"}])
+def test_make_names_a_python_that_is_too_old_or_missing(
+    checkout: Path, fake_python: Path, environment: dict[str, str]
+) -> None:
+    process = install(checkout, fake_python, **environment)
     assert process.returncode == 2
-    assert f"{old} is missing or older than 3.11: name a newer one" in process.stderr
+    named = {"TOO_OLD": str(fake_python), "PYTHON": "/nowhere/python", "VIRTUAL_ENV": "/nowhere/bin/python"}
+    (name,) = environment
+    assert process.stderr.startswith(f"{named[name]} is missing or older than 3.11: name a newer one")
+    assert not (checkout / ".venv").exists()
+
+
+def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
+    process = run_make("--dry-run", "deploy", **ACCOUNT)
+    shown = re.sub("^aws/require .*", "", process.stdout, flags=re.MULTILINE)
+    commands = re.findall(r"\b(aws (?!cloudformation describe)[a-z]+ [a-z-]+|docker [a-z]+) ", shown)
+    assert commands == [
+        *("aws cloudformation deploy", "docker pull", "docker build", "aws ecr get-login-password", "docker login"),
+        *("docker tag", "docker push", "docker tag", "docker push", "aws cloudformation deploy"),
+        *("aws lambda list-functions", "aws lambda create-function", "aws lambda wait"),
+        *("aws lambda wait", "aws lambda update-function-code", "aws lambda wait"),
+        *("aws lambda update-function-configuration", "aws lambda wait"),
+        *("aws cloudformation deploy", "aws cloudformation deploy"),
+    ]
+    assert "make " not in shown
+    assert process.stdout.splitlines()[-1].endswith("examples/invoke_secure_routes.py --wait 90")
+
+
+def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python: Path) -> None:
+    """Each check is a stand-in that notes its name, and mypy's fails."""
+    noted = fake_python.parent / "noted"
+    environment = fake_python.parent / "environment"
+    for folder, names in (
+        (environment / "bin", ("ruff", "mypy", "cfn-lint", "hadolint", "shellcheck", "jactionlint", "python")),
+        (checkout / ".scanners/bin", ("checkov", "cfripper")),
+    ):
+        folder.mkdir(parents=True)
+        for name in names:
+            result = "$FAILS" if name == "mypy" else "0"
+            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{noted}"\nexit {result}\n')
+            (folder / name).chmod(0o755)
+    for code in (0, 1):
+        noted.unlink(missing_ok=True)
+        own = {"VIRTUAL_ENV": str(environment), "FAILS": str(code)}
+        assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
+        lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
+        assert [line.split()[0] for line in lines] == [
+            *("ruff", "ruff", "mypy", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck", "jactionlint")
+        ]
+        scripts = ".ci/build_base_image .ci/run aws/once_settled aws/require aws/retry_new_role tests/bin/aws"
+        assert lines[7] == f"shellcheck {scripts}"
+
+
+@pytest.mark.parametrize(("package", "option"), [("", "--upgrade "), ("PACKAGE=loguru", "--upgrade-package loguru ")])
+def test_lock_renews_one_package_or_all(package: str, option: str) -> None:
+    (command,) = re.findall(r"uv pip compile.*", run_make("--dry-run", "lock", *package.split()).stdout)
+    assert option in command
 
 
 @pytest.mark.parametrize("cases", ["abc", "0", "-1", ""])
@@ -278,20 +401,6 @@ def test_create_environment_can_be_run_again(stub: Stub, calls: Callable[[], str
     assert calls().count("conda env update --name hello-lambda --file environment.yml --prune\n") == 2
 
 
-def test_run_lambda_answers_the_guides_call_on_the_real_emulator(tmp_path: Path) -> None:
-    port = find_free_port()
-    log = tmp_path / "log"
-    with running(["make", "run_lambda", f"LAMBDA_PORT={port}"], log=log) as make:
-        try:
-            wait_for(f"http://127.0.0.1:{port}/", seconds=120)
-        except httpx.TransportError:
-            pytest.fail(f"make: {make.poll()}, {log.read_text()}")
-        for _ in range(2):
-            answer = httpx.post(f"http://127.0.0.1:{port}/{INVOCATIONS}", json=load_event("guide"), timeout=30).json()
-            assert (answer["statusCode"], answer["body"]) == (200, '{"message":"Hello, World"}')
-    assert '"message": "GET /hello/ 200"' in log.read_text()
-
-
 def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
     for made in (
         ".venv",
@@ -302,6 +411,7 @@ def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
         "aws/__pycache__",
         "tests/__pycache__",
         ".pytest_cache",
+        ".env.test.api.yaml",
     ):
         (checkout / made).mkdir()
     (checkout / ".env").write_text("AWS_REGION=eu-central-1\n")

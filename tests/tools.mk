@@ -1,0 +1,91 @@
+# Targets for work on this repository: checks, measurements and the rehearsal. The programs that they install are below.
+
+# Makes .venv and the like. Version 3.11 or newer.
+PYTHON ?= python3
+# The rehearsal's function. Empty on AWS.
+EMULATOR_URL ?=
+# The one package that `make lock` renews or adds.
+PACKAGE ?=
+# How many events `make fuzz` makes up.
+CASES ?= 100000
+# How often `make bench` measures each variant.
+BENCH_ROUNDS ?= 15
+# How many requests the rehearsal sends, from 16 clients at once.
+LOAD ?= 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+##@ Work on this repository
+.PHONY: test_all lint format lock fuzz bench rehearse clean
+
+test_all: requirements ## Run every test, and say which were skipped and why
+	"$(env)/bin/python" -m pytest tests
+
+lint: requirements .scanners/bin/checkov ## Run every check: format, types, templates, scripts, workflows
+	@failed=0; check() { echo "$$*"; "$$@" || failed=1; }; \
+	check "$(env)/bin/ruff" format --check; \
+	check "$(env)/bin/ruff" check; \
+	check "$(env)/bin/mypy"; \
+	check "$(env)/bin/cfn-lint" aws/*.yaml; \
+	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
+	check .scanners/bin/cfripper --logging ERROR aws/*.yaml; \
+	check "$(env)/bin/hadolint" Dockerfile; \
+	check "$(env)/bin/shellcheck" $$(grep -lsE '^#!.*sh$$' .ci/* aws/* tests/bin/*); \
+	check "$(env)/bin/jactionlint" --shellcheck "$(env)/bin/shellcheck"; \
+	exit $$failed
+
+format: requirements ## Mend the format, and what else ruff can mend
+	"$(env)/bin/ruff" check --fix
+	"$(env)/bin/ruff" format
+
+lock: .uv/bin/uv ## Renew requirements.lock from requirements.txt, or PACKAGE=… alone
+	UV_CUSTOM_COMPILE_COMMAND="make lock" .uv/bin/uv pip compile --quiet $(if $(PACKAGE),--upgrade-package $(PACKAGE),--upgrade) \
+	  --generate-hashes --universal --python-version 3.11 --only-binary :all: --output-file requirements.lock requirements.txt
+
+fuzz: requirements ## Send the handler CASES made-up events, others each time
+	@[ "$(CASES)" -gt 0 ] 2>/dev/null || { echo "CASES=$(CASES) is not a number of events: 100000, for example" >&2; exit 1; }
+	CASES=$(CASES) "$(env)/bin/python" -m pytest tests/unit/test_fuzz.py --hypothesis-show-statistics
+
+# .bench is made anew: it holds what runs on Lambda and no more. Lambda's runtime client is apart, as in the image.
+bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal FastAPI app
+	@! docker version >/dev/null 2>&1 || $(MAKE) --no-print-directory build_image
+	"$(PYTHON)" -m venv --clear --without-pip .bench
+	"$(env)/bin/python" -m pip --python .bench install --quiet --require-hashes --requirement requirements.lock
+	"$(env)/bin/python" -m pip --python .bench install --quiet --target .bench/runtime \
+	  "$$(sed -n 's/^\(awslambdaric==[^;]*\);.*/\1/p' requirements-dev.txt)"
+	PYTHONPATH=tests/rehearse .bench/bin/python tests/bench/run.py $(BENCH_ROUNDS) $(LOCAL_IMAGE)
+
+rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, destroy it
+	@"$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)" $(deploy_steps)
+
+clean: ## Delete what make made here: .venv, the Lambda emulator, caches
+	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache .env*.api.yaml
+	find app aws examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(subst $() ,\ ,$(installed)):
+	@PYTHON="$(if $(filter .venv,$(env)),$(PYTHON),$(env)/bin/python)" aws/require python
+	test -x "$(env)/bin/python" || "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
+	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
+	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
+	rm -f "$(env)"/.hello-lambda-* && touch "$(installed)"
+
+# The Lambda emulator is a file in this wheel. `pip install` would bring 80 dependencies as well.
+.rie/aws-lambda-rie: | requirements
+	@[ "$$(uname -s)" = Linux ] || { echo "The emulator runs on Linux only. Run make run_container" >&2; exit 1; }
+	"$(env)/bin/python" -m pip download --quiet --no-deps --dest .rie aws-sam-cli==1.170.0
+	"$(env)/bin/python" -m zipfile -e .rie/aws_sam_cli-*.whl .rie
+	install -m 755 .rie/samcli/local/rapid/aws-lambda-rie-$$(uname -m | sed s/aarch64/arm64/) $@
+	rm -rf .rie/samcli .rie/aws_sam_cli*
+
+# Each has its own environment: a single target needs it, or its requirements conflict with those of .venv.
+.uv/bin/uv:
+	"$(PYTHON)" -m venv --clear .uv
+	.uv/bin/python -m pip install --quiet uv==0.13.9
+
+.scanners/bin/checkov:
+	"$(PYTHON)" -m venv --clear .scanners
+	.scanners/bin/python -m pip install --quiet checkov==3.3.30 cfripper==1.22.1
+
+# For a rehearsal on a machine without an aws CLI.
+.aws-cli/bin/aws:
+	"$(PYTHON)" -m venv --clear .aws-cli
+	.aws-cli/bin/python -m pip install --quiet awscli==1.46.3

@@ -1,0 +1,226 @@
+"""The scripts in aws/ that a recipe cannot do without. A stand-in for the aws CLI answers as it is told."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from helpers import CLEAN_ENVIRONMENT, ROOT
+
+DEPLOY = ("aws/once_settled", "aws", "cloudformation", "deploy", "--stack-name", "a-stack", "--template-file", "a.yaml")
+DELETE = ("aws/once_settled", "aws", "cloudformation", "delete-stack", "--stack-name", "a-stack")
+CREATE_KEY = (sys.executable, "aws/access_key.py", "create", "a-user")
+NOT_SPREAD = "The role defined for the function cannot be assumed by Lambda."
+# Takes the first answer to the operation from the folder of answers: its exit code, then what it prints, by stream.
+AWS = """#!{python}
+import json, os, pathlib, sys
+folder = pathlib.Path({folder!r})
+with (folder / "calls").open("a") as calls:
+    print(sys.argv[2], file=calls)
+file = folder / f"{{sys.argv[2]}}.json"
+code, stdout, stderr = (json.loads(file.read_text()) or [[0, "", ""]])[0]
+file.write_text(json.dumps(json.loads(file.read_text())[1:]))
+sys.stdout.write(stdout)
+sys.stderr.write(stderr)
+sys.exit(code)
+"""
+Answer = tuple[int, str, str]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a command with an aws CLI that gives these answers to each operation, in turn. Nothing sleeps."""
+
+    def run(command: tuple[str, ...], **answers: list[Answer]) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "aws").write_text(AWS.format(python=sys.executable, folder=str(tmp_path)))
+        (tmp_path / "sleep").write_text("#!/bin/sh\n")
+        for name in ("aws", "sleep"):
+            (tmp_path / name).chmod(0o755)
+        for operation, each in answers.items():
+            (tmp_path / f"{operation.replace('_', '-')}.json").write_text(json.dumps(each))
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env={
+                **CLEAN_ENVIRONMENT,
+                "PATH": f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}",
+                "ENV_FILE": str(tmp_path / ".env"),
+                "AWS_REGION": "eu-central-1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Callable[[], list[str]]:
+    """The operations that were called so far."""
+    return lambda: (tmp_path / "calls").read_text().splitlines()
+
+
+def status(*statuses: str) -> list[Answer]:
+    """What describe-stacks prints; a warning beside it is no part of the status."""
+    return [(0, f"{each}\n", "urllib3 is old\n") for each in statuses]
+
+
+@pytest.mark.parametrize("settled", ["", "CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"])
+def test_deploy_waits_until_the_stack_is_settled(run: Run, calls: Callable[[], list[str]], settled: str) -> None:
+    process = run(DEPLOY, describe_stacks=status("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", settled), deploy=[])
+    assert process.returncode == 0
+    assert calls() == ["describe-stacks"] * 3 + ["deploy"]
+
+
+@pytest.mark.parametrize("failed", ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"])
+def test_stack_that_could_not_be_created_makes_room(run: Run, calls: Callable[[], list[str]], failed: str) -> None:
+    statuses = status(failed, "DELETE_IN_PROGRESS", "")
+    process = run(DEPLOY, describe_stacks=statuses, delete_stack=[], deploy=[])
+    assert process.returncode == 0
+    assert calls() == ["describe-stacks", "delete-stack", "describe-stacks", "describe-stacks", "deploy"]
+
+
+@pytest.mark.parametrize("command", [DEPLOY, DELETE])
+def test_failing_call_is_not_taken_for_no_stack(
+    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...]
+) -> None:
+    process = run(command, describe_stacks=[(254, "", "ThrottlingException")])
+    assert (process.returncode, process.stderr, calls()) == (254, "ThrottlingException", ["describe-stacks"])
+
+
+def test_failing_deploy_gives_the_reasons_of_the_resources(run: Run) -> None:
+    answers = {"deploy": [(255, "", "Failed to create\n")], "describe_stack_events": [(0, "Role\tbecause\n", "")]}
+    process = run(DEPLOY, describe_stacks=status(""), **answers)
+    assert process.returncode == 1
+    assert process.stderr.endswith("Failed to create\nThe stack a-stack could not be deployed:\nRole\tbecause\n")
+
+
+def test_delete_waits_until_the_stack_is_gone(run: Run, calls: Callable[[], list[str]]) -> None:
+    statuses = status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "")
+    process = run(DELETE, describe_stacks=statuses, delete_stack=[])
+    assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
+    assert calls() == ["describe-stacks", "describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
+
+
+@pytest.mark.parametrize("left", ["DELETE_FAILED", "CREATE_COMPLETE"])
+def test_delete_fails_with_the_reasons_while_the_stack_is_there(run: Run, left: str) -> None:
+    statuses, events = status("CREATE_COMPLETE", left), [(0, "User\thas a key\n", "")]
+    process = run(DELETE, describe_stacks=statuses, delete_stack=[], describe_stack_events=events)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.endswith(f"The stack a-stack could not be deleted: it is in {left}\nUser\thas a key\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "attempts", "code"),
+    [(NOT_SPREAD, 2, 0), ("Source image does not exist.", 1, 254)],
+)
+def test_only_a_role_that_is_not_spread_yet_is_retried(
+    run: Run, calls: Callable[[], list[str]], message: str, attempts: int, code: int
+) -> None:
+    command = ("aws/retry_new_role", "aws", "lambda", "create-function")
+    process = run(command, create_function=[(254, "", message), (0, "arn\n", "a warning\n")])
+    assert (process.returncode, len(calls())) == (code, attempts)
+    assert message in process.stderr
+    assert process.stdout == ("arn\n" if attempts == 2 else "")
+
+
+@pytest.mark.parametrize(("account", "code"), [("123456789012", 0), ("999999999999", 1)])
+def test_require_stops_in_another_account(run: Run, account: str, code: int) -> None:
+    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "account")
+    process = run(command, get_caller_identity=[(0, f"{account}\n", "a warning\n")])
+    assert process.returncode == code
+    assert ("logged in to account 999999999999, and AWS_ACCOUNT_ID is 123456789012" in process.stderr) == bool(code)
+
+
+def make_read_only(env_file: Path) -> None:
+    env_file.touch(mode=0o400)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (make_read_only, " is no file that can be written: chmod u+w it"),
+        (Path.mkdir, " is no file that can be written"),
+        (Path.touch, ""),
+        (Path.exists, ""),
+    ],
+)
+def test_require_names_an_env_file_that_cannot_be_written(
+    run: Run, tmp_path: Path, prepare: Callable[[Path], object], said: str
+) -> None:
+    prepare(tmp_path / ".env")
+    process = run(("aws/require", "ENV_FILE"))
+    assert process.returncode == bool(said)
+    assert process.stderr.startswith(f"{tmp_path}/.env{said}" if said else "")
+
+
+def test_require_names_a_folder_that_is_not_there(run: Run) -> None:
+    process = run(("env", "ENV_FILE=/nowhere/.env", "aws/require", "ENV_FILE"))
+    assert (process.returncode, process.stderr.split(":")[0]) == (1, "The folder /nowhere cannot be written to")
+
+
+def list_keys(*keys: str) -> list[Answer]:
+    return [(0, json.dumps({"AccessKeyMetadata": [{"AccessKeyId": key} for key in keys]}), "")]
+
+
+KEY = [(0, json.dumps({"AccessKey": {"AccessKeyId": "AKIA", "SecretAccessKey": "hunter2"}}), "")]
+UNKNOWN = (254, "", "An error occurred (InvalidClientTokenId)")
+
+
+def test_access_key_is_saved_and_waited_for(run: Run, calls: Callable[[], list[str]], tmp_path: Path) -> None:
+    identity = [UNKNOWN, (0, "{}", "")]
+    process = run(CREATE_KEY, list_access_keys=list_keys(), create_access_key=KEY, get_caller_identity=identity)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert dotenv_values(tmp_path / ".env") == {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+    assert calls() == ["list-access-keys", "create-access-key", "get-caller-identity", "get-caller-identity"]
+    assert "hunter2" not in process.stdout
+
+
+@pytest.mark.parametrize("operation", ["list_access_keys", "create_access_key"])
+def test_failing_call_saves_no_access_key(run: Run, tmp_path: Path, operation: str) -> None:
+    answers = {"list_access_keys": list_keys(), operation: [(254, "", "AccessDenied")]}
+    process = run(CREATE_KEY, **answers)
+    assert (process.returncode, process.stderr, (tmp_path / ".env").exists()) == (254, "AccessDenied", False)
+
+
+@pytest.mark.parametrize("text", ["", "AWS_ACCESS_KEY=AKIA\n", "AWS_ACCESS_KEY=OTHER\nAWS_SECRET_ACCESS_KEY=s\n"])
+def test_key_whose_secret_is_lost_is_named_with_the_way_out(
+    run: Run, calls: Callable[[], list[str]], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / ".env").write_text(text)
+    process = run(CREATE_KEY, list_access_keys=list_keys("AKIA"))
+    assert (process.returncode, calls(), (tmp_path / ".env").read_text()) == (1, ["list-access-keys"], text)
+    assert "lacks the secret of a-user's key AKIA. Run make delete_invoker create_invoker" in process.stderr
+
+
+def test_working_key_of_somebody_else_is_left_alone(run: Run, calls: Callable[[], list[str]], tmp_path: Path) -> None:
+    text = "AWS_ACCESS_KEY=OTHER\nAWS_SECRET_ACCESS_KEY=s\n"
+    (tmp_path / ".env").write_text(text)
+    process = run(CREATE_KEY, list_access_keys=list_keys(), get_caller_identity=[(0, "{}", "")])
+    assert (process.returncode, (tmp_path / ".env").read_text()) == (1, text)
+    assert "OTHER, a key of somebody else. Move it elsewhere" in process.stderr
+    assert calls() == ["list-access-keys", "get-caller-identity"]
+
+
+def test_old_key_that_no_longer_works_is_replaced(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AWS_ACCESS_KEY=OLD\nAWS_SECRET_ACCESS_KEY=s\n")
+    identity = [UNKNOWN, (0, "{}", "")]
+    process = run(CREATE_KEY, list_access_keys=list_keys(), create_access_key=KEY, get_caller_identity=identity)
+    assert process.returncode == 0
+    assert dotenv_values(tmp_path / ".env") == {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+
+
+@pytest.mark.parametrize(("current", "left"), [("AKIA", ""), ("OTHER", "OTHER")])
+def test_deleted_key_is_forgotten_and_another_one_is_not(
+    run: Run, calls: Callable[[], list[str]], tmp_path: Path, current: str, left: str
+) -> None:
+    (tmp_path / ".env").write_text(f"AWS_ACCESS_KEY={current}\nAWS_SECRET_ACCESS_KEY=s\n")
+    command = (sys.executable, "aws/access_key.py", "delete", "a-user")
+    process = run(command, list_access_keys=list_keys("AKIA"), delete_access_key=[])
+    assert (process.returncode, calls()) == (0, ["list-access-keys", "delete-access-key"])
+    assert dotenv_values(tmp_path / ".env")["AWS_ACCESS_KEY"] == left
