@@ -317,10 +317,8 @@ invoke: requirements ## Run the example: each route signed and unsigned
 ##@ Deploy to AWS: as a whole
 
 .PHONY: deploy
-deploy: ## Take every step above, and run the example
-	$(call require,aws docker python,AWS_ACCOUNT_ID AWS_REGION)
-	@$(check_account)
-	+@$(call take_steps,deploy,$(deploy_steps))
+deploy: create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker ## Take every step above, and run the example
+	@$(MAKE) --no-print-directory invoke_patiently
 
 # What was just created needs up to a minute until every part of AWS knows it.
 .PHONY: invoke_patiently
@@ -390,7 +388,7 @@ delete_ecr_repository: ## Delete the repository with every image in it
 
 .PHONY: rehearse
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, and destroy it
-	@$(run) tests/rehearse/rehearse.py "$(LOAD)" $(filter-out invoke_patiently,$(deploy_steps))
+	@"$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)"
 
 # Never in front of the user's own: the rehearsal puts it behind everything in PATH.
 .aws-cli/bin/aws:
