@@ -18,7 +18,8 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -163,10 +164,8 @@ class Rehearsal:
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
         if not Path(self.environment["REAL_AWS"]).exists():
-            folder = os.open(ROOT, os.O_RDONLY)
-            fcntl.flock(folder, fcntl.LOCK_EX)  # another rehearsal waits
-            self.make(".aws-cli/bin/aws")
-            os.close(folder)
+            with locked():
+                self.make(".aws-cli/bin/aws")
         return self.run("aws", "--version").split()[0]
 
     def start_emulator(self) -> None:
@@ -188,7 +187,8 @@ class Rehearsal:
 
     def start_lambda(self) -> None:
         target = "run_container" if self.has_engine else "run_lambda"
-        self.start("make", target, url=f"http://127.0.0.1:{self.lambda_port}/")
+        with locked():
+            self.start("make", target, url=f"http://127.0.0.1:{self.lambda_port}/")
 
     def deploy(self) -> None:
         """Takes the steps of `make deploy`, and has .env name the API's address on the emulator instead of on AWS."""
@@ -205,6 +205,17 @@ class Rehearsal:
 
     def read_settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Makes another rehearsal wait: make must not install the same program twice at once."""
+    folder = os.open(ROOT, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(folder)
 
 
 def find_free_port() -> int:
