@@ -83,9 +83,8 @@ run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda em
 	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler
 
 ##@ Deploy to AWS: step by step
-deploy_steps := create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function \
-  update_lambda_function create_api create_invoker
-.PHONY: $(deploy_steps) check_account invoke deploy status images logs
+.PHONY: check_account create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function \
+  update_lambda_function create_api create_invoker invoke deploy status images logs
 # The tag of a push: the time and the commit, and -dirty where the image differs from the commit.
 commit := $(or $(shell git rev-parse --short=12 HEAD 2>/dev/null),no-commit)
 dirty := $(if $(shell git status --porcelain -- app Dockerfile .dockerignore requirements.lock 2>/dev/null),-dirty)
@@ -156,7 +155,7 @@ invoke: requirements ## Run the example: each route signed and unsigned
 	"$(env)/bin/python" examples/invoke_secure_routes.py
 
 ##@ Deploy to AWS: as a whole
-deploy: check_account requirements $(deploy_steps) ## Take every step above, and run the example
+deploy: check_account requirements create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker ## Take every step above, and run the example
 	"$(env)/bin/python" examples/invoke_secure_routes.py --wait 90
 
 status: ## Show the stacks and the function

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from account import running_emulator
-from helpers import BASE_IMAGE, ROOT, require, run_make, skip_or_fail
+from guard import delete_build_steps
+from helpers import BASE_IMAGE, BUILD_OUTPUTS, LOCAL_IMAGE, ROOT, require, run_make, skip_or_fail
 
 from app.app import app
 
@@ -67,23 +68,27 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def docker_engine() -> None:
+def docker_engine() -> Iterator[None]:
     require("docker")
     if subprocess.run(["docker", "version"], capture_output=True, timeout=60).returncode:
         skip_or_fail("needs a Docker engine that answers `docker version`")
+    yield
+    for output in reversed(BUILD_OUTPUTS):
+        delete_build_steps(output)
 
 
 @pytest.fixture(scope="session")
-def image(docker_engine: None) -> str:
-    """The image, built by the Makefile."""
+def image(docker_engine: None) -> Iterator[str]:
+    """The image, built by the Makefile, with a tag of its own."""
     for command in (["docker", "image", "inspect", BASE_IMAGE], ["docker", "pull", BASE_IMAGE]):
         if subprocess.run(command, capture_output=True, timeout=600).returncode == 0:
             break
     else:
         skip_or_fail(f"needs {BASE_IMAGE}, which could not be pulled")
-    build = run_make("build_image")
+    build = run_make("build_image", LOCAL_IMAGE=LOCAL_IMAGE)
     assert build.returncode == 0, build.stderr
-    return "hello-lambda"
+    yield LOCAL_IMAGE
+    subprocess.run(["docker", "rmi", LOCAL_IMAGE], capture_output=True, timeout=60)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parent.parent
 EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
 INVOCATIONS = "2015-03-31/functions/function/invocations"
 BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
+# Each run of the tests builds an image of its own: another run, or the user, may build `hello-lambda` meanwhile.
+LOCAL_IMAGE = f"hello-lambda:test-{uuid.uuid4().hex[:8]}"
+# The output of each `docker build` names the untagged images that it leaves.
+BUILD_OUTPUTS: list[str] = []
 # An AWS CLI, asked for a registry's password, gets this one from the emulator.
 REGISTRY_PASSWORD = "ministack-auth-token"
 
@@ -80,7 +85,7 @@ def wait_for(url: str, seconds: float = 60) -> None:
 
 def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs make as a user would from a shell that holds nothing of AWS but what is given."""
-    return subprocess.run(
+    process = subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
         env={**CLEAN_ENVIRONMENT, **OWN_PYTHON, "ENV_FILE": os.devnull, **environment},
@@ -89,6 +94,9 @@ def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         timeout=900,
         stdin=subprocess.DEVNULL,
     )
+    if "docker build" in process.stdout:
+        BUILD_OUTPUTS.append(process.stdout)
+    return process
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

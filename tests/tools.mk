@@ -55,7 +55,7 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 	PYTHONPATH=tests/rehearse .bench/bin/python tests/bench/run.py $(BENCH_ROUNDS) $(LOCAL_IMAGE)
 
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, destroy it
-	@"$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)" $(deploy_steps)
+	@"$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)"
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache .env*.api.yaml

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from helpers import CLEAN_ENVIRONMENT, ROOT, require, running, wait_for
+from guard import delete_images
+from helpers import CLEAN_ENVIRONMENT, LOCAL_IMAGE, ROOT, require, running, wait_for
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 
 
@@ -27,17 +28,21 @@ def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
     }
     with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
         wait_for(f"http://127.0.0.1:{port}/_ministack/health")
-        yield {
-            "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
-            "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_ACCOUNT_ID": ACCOUNT_ID,
-            "AWS_REGION": REGION,
-            "ECR_REGISTRY": f"127.0.0.1:{port}",
-            "ENV_FILE": str(folder / ".env"),
-        }
+        try:
+            yield {
+                "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
+                "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_ACCOUNT_ID": ACCOUNT_ID,
+                "AWS_REGION": REGION,
+                "ECR_REGISTRY": f"127.0.0.1:{port}",
+                "ENV_FILE": str(folder / ".env"),
+                "LOCAL_IMAGE": LOCAL_IMAGE,
+            }
+        finally:
+            delete_images(f"127.0.0.1:{port}")
 
 
 def connect(emulator: dict[str, str], service: str) -> Any:

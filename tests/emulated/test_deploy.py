@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from account import NOTHING, connect, find_api, list_everything
+from guard import delete_images
 from helpers import (
     CLEAN_ENVIRONMENT,
     REGISTRY_PASSWORD,
@@ -58,6 +59,7 @@ def registry(tmp_path: Path, docker_engine: None) -> Iterator[str]:
         wait_for(f"http://127.0.0.1:{port}/v2/")
         assert httpx.get(f"http://127.0.0.1:{port}/v2/").status_code == 401
         yield f"127.0.0.1:{port}"
+    delete_images(f"127.0.0.1:{port}")
 
 
 def get_manifest(registry: str, tag: str) -> tuple[str, dict[str, Any]]:

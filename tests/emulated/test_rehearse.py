@@ -1,4 +1,4 @@
-"""`make rehearse`, with a Docker engine and without, killed, twice at once, and in front of a real account."""
+"""`make rehearse`: with a Docker engine and without, killed, twice at once, and in front of another account."""
 
 import hashlib
 import os
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,15 @@ from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
 DEPLOYER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real"}
+EVERYWHERE = [
+    *("sh", "make", "git", "curl", "awk", "cat", "cksum", "cmp", "cp", "cut", "date", "dirname", "env", "grep", "head"),
+    *("install", "ln", "mkdir", "mktemp", "mv", "rm", "sed", "sort", "tail", "touch", "tr", "uname"),
+]
 README_STEPS = re.compile(r"^(✓|-) (.*?)(?:: .*)?(?: \(\d+\.\d s\)|, .*)$", re.MULTILINE)
 
 
 def find_ports(output: str) -> list[int]:
-    """The ports of the emulated account and of the Lambda runtime, as the steps name them."""
+    """The ports of the emulated account and of the Lambda runtime, from the lines of their steps."""
     return [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)[ ,]", output)]
 
 
@@ -31,13 +36,13 @@ def listens(port: int) -> bool:
 
 
 def list_processes(marker: str) -> list[str]:
-    """The command lines that hold a text."""
+    """The command lines of all processes that contain the text."""
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in processes.splitlines() if marker in line]
 
 
 def check_nothing_runs(output: str, *, folder: Path | None = None) -> None:
-    """Nothing listens where the rehearsal did, within a while, and no step goes on with files of its folder."""
+    """Within a minute no process listens on the rehearsal's ports or uses its folder, and the folder is gone."""
     ports = find_ports(output)
     assert len(ports) == 2
     deadline = time.monotonic() + 60
@@ -47,40 +52,41 @@ def check_nothing_runs(output: str, *, folder: Path | None = None) -> None:
 
 
 def read_steps(output: str) -> list[tuple[str, str]]:
-    """How each step went, and its name, with the port taken out."""
+    """The mark and the name of each step, without the port."""
     return [(mark, re.sub(r"(127.0.0.1):\d+", r"\1:…", name)) for mark, name in README_STEPS.findall(output)]
 
 
-def list_docker() -> set[str]:
-    listings = (["ps", "--all", "--quiet"], ["images", "--format", "{{.Repository}}:{{.Tag}}"])
-    outputs = [
-        subprocess.run(["docker", *each], capture_output=True, text=True, check=True).stdout for each in listings
+def list_docker(output: str) -> list[str]:
+    """The containers and images of a rehearsal. Their names, registries and labels contain one of its ports."""
+    ports = "|".join(map(str, find_ports(output)))
+    listings = (
+        ["ps", "--all", "--format={{.Names}} {{.Image}} {{.Labels}}"],
+        ["images", "--format={{.Repository}}:{{.Tag}}"],
+    )
+    lines = [
+        line
+        for each in listings
+        for line in subprocess.run(
+            ["docker", *each], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.splitlines()
     ]
-    return {line for output in outputs for line in output.splitlines()}
+    return [line for line in lines if re.search(rf"[:-]({ports})\b", line)]
 
 
 @pytest.fixture
-def user_env_file() -> Iterator[Path]:
-    """The user's own .env, which no rehearsal touches; made for the test where there is none."""
-    path = ROOT / ".env"
-    made = not path.exists()
-    if made:
-        path.write_text("AWS_REGION=us-east-1\nAWS_ACCOUNT_ID=999999999999\n")
-    before = get_state(path)
-    yield path
-    after = get_state(path)
-    if made:
-        path.unlink()
-    assert before == after
+def user_env_file() -> Iterator[None]:
+    """Checks that the rehearsal neither changes nor creates the user's own .env."""
+    before = read_state(ROOT / ".env")
+    yield
+    assert read_state(ROOT / ".env") == before
 
 
-def get_state(path: Path) -> tuple[str, int]:
-    """A file's checksum and time. Of its content a failing assertion would print the secrets."""
-    return hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns
+def read_state(path: Path) -> tuple[str, int] | None:
+    """A file's checksum and time. A failing assertion would print the content, and so the secrets."""
+    return (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) if path.exists() else None
 
 
-def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_file: Path) -> None:
-    before = list_docker()
+def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_file: None) -> None:
     process = run_make("rehearse", "LOAD=200", **DEPLOYER)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "0 skipped" in process.stdout.splitlines()[-1]
@@ -89,7 +95,7 @@ def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_f
     steps = read_steps(process.stdout)
     assert steps.count(load) == 1
     assert [step for step in steps if step != load] == read_steps(shown)
-    assert list_docker() == before
+    assert list_docker(process.stdout) == []
     check_nothing_runs(process.stdout)
 
 
@@ -101,25 +107,10 @@ def test_rehearsal_refuses_a_load_that_is_no_number_before_it_starts(load: str) 
     assert f"LOAD={load} is not a number of requests" in process.stderr
 
 
-def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: Path, tmp_path: Path) -> None:
-    """With nothing in PATH but what every machine has: no engine, and an aws CLI that it brings itself."""
+def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: None, tmp_path: Path) -> None:
+    """PATH has only what every machine has. The rehearsal installs an aws CLI of its own."""
     require("curl")
-    for name in (
-        "sh",
-        "make",
-        "awk",
-        "sed",
-        "git",
-        "date",
-        "cat",
-        "cmp",
-        "env",
-        "grep",
-        "rm",
-        "mkdir",
-        "uname",
-        "curl",
-    ):
+    for name in EVERYWHERE:
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     process = run_make("rehearse", PATH=str(tmp_path))
     assert process.returncode == 0, process.stdout + process.stderr
@@ -155,18 +146,19 @@ def test_two_rehearsals_at_once_do_not_meet() -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_rehearsal_leaves_nothing_running(number: signal.Signals, tmp_path: Path) -> None:
     environment = {**CLEAN_ENVIRONMENT, **NO_ENGINE, "TMPDIR": str(tmp_path), "PYTHON": sys.executable}
-    check_nothing_is_left_of(environment, number, "make create_ecr_repository", tmp_path)
+    output = kill_rehearsal(environment, number, "make create_ecr_repository")
+    check_nothing_runs(output, folder=tmp_path)
 
 
 def test_killed_rehearsal_leaves_no_container_and_no_image(image: str, tmp_path: Path) -> None:
-    before = list_docker()
     environment = {**CLEAN_ENVIRONMENT, "TMPDIR": str(tmp_path), "PYTHON": sys.executable}
-    check_nothing_is_left_of(environment, signal.SIGKILL, "GET /hello/", tmp_path)
-    assert list_docker() == before
+    output = kill_rehearsal(environment, signal.SIGKILL, "GET /hello/", in_docker=True)
+    check_nothing_runs(output, folder=tmp_path)
+    assert list_docker(output) == []
 
 
-def check_nothing_is_left_of(environment: dict[str, str], number: signal.Signals, step: str, folder: Path) -> None:
-    """Kills a rehearsal, and make with it, once it has come to a step."""
+def kill_rehearsal(environment: dict[str, str], number: signal.Signals, step: str, *, in_docker: bool = False) -> str:
+    """Kills a rehearsal, and make with it, after a step. Returns the output when the guard has ended, too."""
     output = ""
     with subprocess.Popen(
         ["make", "rehearse"],
@@ -182,10 +174,38 @@ def check_nothing_is_left_of(environment: dict[str, str], number: signal.Signals
             line = process.stdout.readline()
             assert line, output
             output += line
+        assert not in_docker or list_docker(output) != []
         os.killpg(process.pid, number)
         process.communicate(timeout=60)
     assert process.returncode != 0
-    check_nothing_runs(output, folder=folder)
+    return output
+
+
+TWO_STAGES = """
+FROM {image} AS build
+COPY content ./
+FROM {image}
+COPY --from=build /var/task/content ./copy
+"""
+
+
+def test_guard_deletes_the_untagged_images_of_a_build_and_no_tagged_one(image: str, tmp_path: Path) -> None:
+    """Docker's legacy builder leaves an untagged image of the first stage. BuildKit leaves none."""
+    (tmp_path / "content").write_text(str(tmp_path))
+    (tmp_path / "Dockerfile").write_text(TWO_STAGES.format(image=image))
+    tag = f"{image}-two-stages"
+    run = partial(subprocess.run, capture_output=True, text=True, timeout=120)
+    build = run(["docker", "build", "--force-rm", "--tag", tag, str(tmp_path)])
+    assert build.returncode == 0, build.stderr
+    (tmp_path / "build.log").write_text(build.stdout)
+    made = set(re.findall(r"^ ---> (\w+)$", build.stdout, re.MULTILINE))
+    try:
+        guard = [sys.executable, "tests/rehearse/guard.py"]
+        run(guard, cwd=ROOT, input=f"watch folder {tmp_path}\n", check=True)
+        left = [name for name in made if run(["docker", "image", "inspect", name]).returncode == 0]
+        assert (len(made), len(left)) in [(3, 2), (0, 0)]
+    finally:
+        run(["docker", "rmi", tag])
 
 
 def test_rehearsal_goes_no_step_further_with_another_account(tmp_path: Path) -> None:
@@ -201,11 +221,12 @@ def test_rehearsal_goes_no_step_further_with_another_account(tmp_path: Path) -> 
     assert process.returncode == 2
     assert "this is account 999999999999, and not the emulator's 123456789012" in process.stdout
     version, identity = calls.read_text().splitlines()
-    assert version == "test  --version"
-    assert re.fullmatch(r"test  --endpoint-url http://127.0.0.1:\d+ --region \S+ sts get-caller-identity .*", identity)
+    endpoint = r"--endpoint-url http://127.0.0.1:\d+"
+    assert re.fullmatch(rf"test  {endpoint} --version", version)
+    assert re.fullmatch(rf"test  {endpoint} --region \S+ sts get-caller-identity .*", identity)
 
 
-def test_rehearsal_says_what_a_failing_step_said(tmp_path: Path) -> None:
+def test_rehearsal_prints_the_output_of_a_failing_step(tmp_path: Path) -> None:
     require("aws")
     aws = tmp_path / "aws"
     aws.write_text(

@@ -1,4 +1,4 @@
-"""Events that nobody thought of: each gets one answer that API Gateway takes, and leaves one line in the log."""
+"""Generated events: the handler answers each as API Gateway expects, and writes one line to the log."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ from app.aws_lambda.logs import configure_logging
 
 CONTEXT = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
 GUIDE = load_event("guide")
-# `make fuzz` sets it, and gets other cases each time. Without it they are few, and always the same.
+# `make fuzz` sets CASES, and generates other events each time. Without CASES the 2000 events are always the same.
 CASES = os.environ.get("CASES")
 SECRET = os.urandom(16).hex()
 
@@ -33,7 +33,7 @@ def nest(depth: int, inside: Any) -> Any:
     return inside
 
 
-# What Lambda's runtime makes of JSON: it takes half of a surrogate pair, 1e999, and many levels, but no NaN.
+# JSON as Lambda's runtime reads it. It accepts half of a surrogate pair, 1e999 and deep nesting, but no NaN.
 CHARACTERS = st.text(st.characters())
 TEXT = CHARACTERS | st.builds(lambda text, times: text * times, CHARACTERS, st.integers(0, 3000))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
@@ -49,7 +49,7 @@ NAMES = [
 PATH, METHOD, NAME = (st.sampled_from(usual) | TEXT for usual in (PATHS, METHODS, NAMES))
 VALUE = st.sampled_from(["mine", "a:80", "[::1]:80", "-1", "9" * 5000, "a\r\nset-cookie: b"]) | TEXT
 MANY_HEADERS = st.integers(0, 10_000).map(lambda number: {f"x-{index}": "a" for index in range(number)})
-# What a field of an event may well hold.
+# Likely values of an event's fields.
 LIKELY: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
     ("path",): PATH,
     ("httpMethod",): METHOD,
@@ -72,7 +72,7 @@ LIKELY: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
 
 
 def set_field(event: Any, path: tuple[str, ...], value: Any) -> None:
-    """Sets a field, also a deep one where there is something to hold it."""
+    """Sets a field, unless the event has nothing to hold it."""
     for key in path[:-1]:
         event = event.get(key)
         if not isinstance(event, dict):
@@ -89,7 +89,7 @@ def list_fields(event: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 @st.composite
 def events(draw: st.DrawFn) -> Any:
-    """A real event on one of the routes, with up to five changes: mostly likely ones, so that it gets far."""
+    """A real event on one of the routes, with up to five changes: mostly likely values, so that many reach the app."""
     if draw(st.sampled_from(range(10))) == 9:
         return draw(JSON)
     event = load_event(draw(st.sampled_from(EVENTS)))
@@ -110,7 +110,7 @@ def events(draw: st.DrawFn) -> Any:
 
 @pytest.fixture(scope="module", autouse=True)
 def lambda_environment() -> Iterator[None]:
-    """Logs as on Lambda, a secret in the environment, and two routes: one fails with it, one reads everything."""
+    """Logs as on Lambda, a secret in the environment, a route that fails with it, and one that reads everything."""
 
     @app.api_route("/fail", methods=["GET", "POST"], include_in_schema=False)
     async def fail() -> None:
@@ -130,7 +130,7 @@ def lambda_environment() -> Iterator[None]:
         patch.setenv("AWS_LAMBDA_FUNCTION_NAME", "hello-lambda")
         patch.setenv("SECRET", SECRET)
         configure_logging()
-        # What the logs on this machine had is not there on Lambda.
+        # Lambda starts without the extra fields and the patcher of the local log.
         logger.configure(extra={}, patcher=lambda _: None)
         yield
     del app.router.routes[-2:]
@@ -141,7 +141,7 @@ def lambda_environment() -> Iterator[None]:
     max_examples=int(CASES or 2000),
     derandomize=not CASES,
     print_blob=True,
-    # Neither is about the handler: another program may have the CPU.
+    # Both would fail when another program has the CPU.
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -149,23 +149,23 @@ def lambda_environment() -> Iterator[None]:
 @example(event=nest(450, None))
 @example(event={**GUIDE, "requestContext": nest(449, None)})
 @example(event={**GUIDE, "path": "/echo", "headers": {f"x-{index}": "a" for index in range(10_000)}})
-# Half of a surrogate pair: in a name of the refusal, where the log has it, and where it becomes bytes.
+# Half of a surrogate pair: in the text of a refusal, in the log, and in a body that becomes bytes.
 @example(event={**GUIDE, "headers": {"\ud800": None}})
 @example(event={**GUIDE, "httpMethod": "\ud800", "requestContext": {"requestId": "\ud800"}})
 @example(event={**GUIDE, "path": "/echo", "body": "\ud800"})
-# What would forge a line in the log, and a header in the answer.
+# Attempts to forge a line of the log or a header of the answer.
 @example(event={**GUIDE, "path": "/\n{}\u2028", "headers": {"x-correlation-id": "a\r\nset-cookie: b"}})
 @example(event={**GUIDE, "headers": {"x-correlation-id": "mine\n"}})
-# The id of a refusal is looked for in an event of any shape.
+# The correlation id of a refusal comes from an event of any shape.
 @example(event={"multiValueHeaders": {"x-correlation-id": []}, "headers": {"X-Correlation-Id": {}}})
-# A number that int() refuses for its length, one that is none, and a host with a port too many.
+# A port that is too long for int(), and a host that already has a port.
 @example(event={**GUIDE, "path": "/echo", "headers": {"x-forwarded-port": "9" * 5000}})
 @example(event={**GUIDE, "path": "/echo", "headers": {"host": "[::1]:80"}})
-# Two kinds of event in one: Mangum has to read it as the kind that was checked.
+# Two kinds of event in one: Mangum must read it as the kind that was checked.
 @example(event={**load_event("rest_api"), "version": "2.0"})
 @example(event={**load_event("http_api"), "resource": "/hello"})
 @example(event={**load_event("http_api"), "requestContext": {**load_event("http_api")["requestContext"], "elb": None}})
-# It fails on the way, with a secret in the exception.
+# The route fails with a secret in the exception.
 @example(event={**GUIDE, "path": "/fail"})
 def test_handler_answers_every_event(event: Any) -> None:
     with redirect_stdout(io.StringIO()) as output:
@@ -183,12 +183,14 @@ def test_handler_answers_every_event(event: Any) -> None:
     assert [text for header in headers for text in header if type(text) is not str or not text.isprintable()] == []
     body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
     assert dict(headers)["content-length"] == str(len(body))
-    # As the runtime sends it, where half of a surrogate pair would be an error.
+    # Lambda's runtime encodes the answer like this, and fails at half of a surrogate pair.
     sent = json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
     assert [hidden for hidden in (SECRET, str(ROOT), "site-packages", "Traceback") if hidden.encode() in sent] == []
 
     (line,) = output.getvalue().splitlines()
     logged = json.loads(line)
     assert (logged["status"], logged["correlation_id"]) == (answer["statusCode"], dict(headers)["x-correlation-id"])
-    assert answer["statusCode"] == 400 or logged["method"] is not None  # what is no request is never the app's failure
-    assert len(line) < 256 * 1024  # beyond it, and since 2025 beyond 1 MB, CloudWatch cuts a line
+    # An event without a method is no request: the answer is 400, and never the app's failure.
+    assert answer["statusCode"] == 400 or logged["method"] is not None
+    # CloudWatch cuts longer lines (since 2025 at 1 MB).
+    assert len(line) < 256 * 1024

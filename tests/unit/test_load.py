@@ -1,22 +1,23 @@
-"""tests/rehearse/load.py, against a server that answers one request of many in another way."""
+"""tests/rehearse/load.py, against a server that answers one of many requests differently."""
 
 import re
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import load
 import pytest
-from helpers import CLEAN_ENVIRONMENT, ROOT
 
 HELLO = '{"message":"Hello, World"}'
+Answer = tuple[int, str, str] | None
+SendLoad = Callable[[Answer], None]
 
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 16
-    # How request-7 is answered: with a status, a correlation id and a body, or not at all.
-    seventh: tuple[int, str, str] | None = (200, "request-7", HELLO)
+    # The status, correlation id and body that answer request-7. None closes the connection without an answer.
+    seventh: Answer = (200, "request-7", HELLO)
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -38,34 +39,36 @@ class _Request(BaseHTTPRequestHandler):
         pass
 
 
-def send_load(folder: Path, seventh: tuple[int, str, str] | None) -> subprocess.CompletedProcess[str]:
-    with Server(("127.0.0.1", 0), _Request) as server:
-        server.seventh = seventh
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        (folder / ".env").write_text(
-            f"AWS_REGION=eu-central-1\nAWS_ACCESS_KEY=AKIAIOSFODNN7EXAMPLE\nAWS_SECRET_ACCESS_KEY=hunter2\n"
-            f"API_SECURE_ENDPOINT=http://127.0.0.1:{server.server_port}/default/hello-lambda\n"
-        )
-        try:
-            return subprocess.run(
-                [sys.executable, "tests/rehearse/load.py", "64"],
-                cwd=ROOT,
-                env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(folder / ".env"), "NO_PROXY": "127.0.0.1"},
-                capture_output=True,
-                text=True,
-                timeout=60,
+@pytest.fixture
+def send_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SendLoad:
+    """Sends 64 requests, and has the server answer request-7 as told."""
+
+    def send_load(seventh: Answer) -> None:
+        with Server(("127.0.0.1", 0), _Request) as server:
+            server.seventh = seventh
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            env_file = tmp_path / ".env"
+            env_file.write_text(
+                f"AWS_REGION=eu-central-1\nAWS_ACCESS_KEY=AKIAIOSFODNN7EXAMPLE\nAWS_SECRET_ACCESS_KEY=hunter2\n"
+                f"API_SECURE_ENDPOINT=http://127.0.0.1:{server.server_port}/default/hello-lambda\n"
             )
-        finally:
-            server.shutdown()
-            thread.join()
+            monkeypatch.setattr("sys.argv", ["load.py", "64"])
+            monkeypatch.setenv("ENV_FILE", str(env_file))
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            try:
+                load.main()
+            finally:
+                server.shutdown()
+                thread.join()
+
+    return send_load
 
 
-def test_load_tells_clients_rate_and_times(tmp_path: Path) -> None:
-    process = send_load(tmp_path, (200, "request-7", HELLO))
-    assert (process.returncode, process.stderr) == (0, "")
+def test_load_prints_clients_rate_and_times(send_load: SendLoad, capsys: pytest.CaptureFixture[str]) -> None:
+    send_load((200, "request-7", HELLO))
     rate = r"16 clients, \d+ a second, 50 % within \d+ ms, 99 % within \d+ ms\n"
-    assert re.fullmatch(rate, process.stdout)
+    assert re.fullmatch(rate, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,13 @@ def test_load_tells_clients_rate_and_times(tmp_path: Path) -> None:
         (None, "no answer: ConnectionError"),
     ],
 )
-def test_load_fails_for_one_wrong_answer(tmp_path: Path, seventh: tuple[int, str, str] | None, problem: str) -> None:
-    process = send_load(tmp_path, seventh)
-    assert (process.returncode, process.stdout) == (1, "")
-    assert process.stderr == f"1 of 64 requests: {problem}\n"
+def test_load_fails_for_one_wrong_answer(
+    send_load: SendLoad,
+    capsys: pytest.CaptureFixture[str],
+    seventh: Answer,
+    problem: str,
+) -> None:
+    with pytest.raises(SystemExit) as failure:
+        send_load(seventh)
+    assert failure.value.code == f"1 of 64 requests: {problem}"
+    assert capsys.readouterr().out == ""

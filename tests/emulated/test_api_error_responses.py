@@ -1,6 +1,6 @@
-"""What a client of the API sees where the function fails, takes too long, or is one request too many.
+"""What the API answers to a client when the function fails, takes too long, or gets too many requests.
 
-It holds README's column for the rehearsal to what the emulators do. Where AWS answers otherwise, README says so.
+README has a table of these answers, on AWS and in the rehearsal. These tests check its column for the rehearsal.
 """
 
 import subprocess
@@ -15,7 +15,6 @@ from helpers import INVOCATIONS, load_event, run_make, wait_for
 from rehearse import REGION, find_free_port
 from requests_aws4auth import AWS4Auth
 
-IMAGE = "hello-lambda-failing"
 DOCKERFILE = """
 FROM {image}
 COPY failing.py ./
@@ -33,12 +32,12 @@ def exit() -> None:
 def sleep() -> None:
     time.sleep(60)
 """
-# In seconds, of the function and of the container behind POST.
+# Seconds, for the function and for the container behind POST.
 TIMEOUT = 1
 
 
 def deploy_api(emulator: dict[str, str], function_url: str = "http://127.0.0.1:1") -> str:
-    """Deploys the API, with the container at a URL behind POST, and gives the URL of its stage."""
+    """Deploys the API with the function's URL behind POST, and returns the URL of its stage."""
     process = run_make("create_api", f"EMULATOR_URL={function_url}", **emulator)
     assert process.returncode == 0, process.stderr
     return find_stage(emulator)
@@ -54,7 +53,7 @@ def read(response: requests.Response) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize(("path", "event"), [("/hello/", None), ("/hello-lambda", load_event("guide"))])
-def test_stage_answers_429_to_more_than_its_burst(
+def test_stage_answers_429_to_more_requests_than_its_burst(
     emulator: dict[str, str], path: str, event: dict[str, Any] | None
 ) -> None:
     url = deploy_api(emulator) + path
@@ -66,29 +65,31 @@ def test_stage_answers_429_to_more_than_its_burst(
     assert answered >= 100
 
 
-def test_gateway_answers_500_where_there_is_no_function(emulator: dict[str, str]) -> None:
+def test_gateway_answers_500_if_there_is_no_function(emulator: dict[str, str]) -> None:
     answer = call(f"{deploy_api(emulator)}/hello/")
     assert read(answer) == (500, {"message": "Internal server error"})
     assert answer.headers["x-amzn-ErrorType"] == "InternalServerErrorException"
 
 
 @pytest.fixture(scope="module")
-def failing_image(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def failing_image(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The image, with a route that ends the process and one that takes a minute."""
+    name = f"{image}-failing"
     folder = tmp_path_factory.mktemp("image")
     (folder / "Dockerfile").write_text(DOCKERFILE.format(image=image))
     (folder / "failing.py").write_text(FAILING)
-    build = ["docker", "build", "--quiet", "--tag", IMAGE, str(folder)]
+    build = ["docker", "build", "--force-rm", "--tag", name, str(folder)]
     subprocess.run(build, check=True, capture_output=True, timeout=120)
-    yield
-    subprocess.run(["docker", "rmi", IMAGE], capture_output=True, timeout=60)
+    yield name
+    subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
 
 
 @contextmanager
-def running_container() -> Iterator[str]:
-    """The URL that invokes the failing image, on the Lambda emulator that it holds."""
+def running_container(image: str) -> Iterator[str]:
+    """Runs the image with its own Lambda emulator, and gives the URL that invokes it."""
     port = find_free_port()
     timeout = f"--env=AWS_LAMBDA_FUNCTION_TIMEOUT={TIMEOUT}"
-    run = ["docker", "run", "--rm", "--detach", timeout, f"--publish=127.0.0.1:{port}:8080", IMAGE]
+    run = ["docker", "run", "--rm", "--detach", timeout, f"--publish=127.0.0.1:{port}:8080", image]
     name = subprocess.run(run, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
     try:
         wait_for(f"http://127.0.0.1:{port}/")
@@ -98,14 +99,14 @@ def running_container() -> Iterator[str]:
 
 
 @contextmanager
-def running_function(emulator: dict[str, str], handler: str) -> Iterator[None]:
-    """The function in the emulated account, made from the failing image, until its containers are gone again."""
+def running_function(emulator: dict[str, str], image: str, handler: str) -> Iterator[None]:
+    """The function in the emulated account. The emulator deletes its containers at the end."""
     iam, functions = connect(emulator, "iam"), connect(emulator, "lambda")
     role = iam.create_role(RoleName="failing", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     functions.create_function(
         FunctionName="hello-lambda",
         PackageType="Image",
-        Code={"ImageUri": IMAGE},
+        Code={"ImageUri": image},
         Role=role,
         Timeout=TIMEOUT,
         ImageConfig={"Command": [handler]},
@@ -117,21 +118,21 @@ def running_function(emulator: dict[str, str], handler: str) -> Iterator[None]:
         functions.delete_function(FunctionName="hello-lambda")
 
 
-def test_proxy_integration_answers_502_where_the_function_cannot_start(
-    failing_image: None, emulator: dict[str, str]
+def test_proxy_integration_answers_502_if_the_function_cannot_start(
+    failing_image: str, emulator: dict[str, str]
 ) -> None:
     stage = deploy_api(emulator)
-    with running_function(emulator, "app.nothing.handler"):
+    with running_function(emulator, failing_image, "app.nothing.handler"):
         status, answer = read(call(f"{stage}/hello/"))
     assert (status, list(answer)) == (502, ["message"])
     assert "Unable to import module 'app.nothing'" in answer["message"]
 
 
-def test_proxy_integration_of_the_rehearsal_answers_429_where_lambda_throttles(
-    failing_image: None, emulator: dict[str, str]
+def test_proxy_integration_of_the_rehearsal_answers_429_if_lambda_throttles(
+    failing_image: str, emulator: dict[str, str]
 ) -> None:
     stage = deploy_api(emulator)
-    with running_function(emulator, "failing.handler"):
+    with running_function(emulator, failing_image, "failing.handler"):
         concurrency = {"FunctionName": "hello-lambda", "ReservedConcurrentExecutions": 0}
         connect(emulator, "lambda").put_function_concurrency(**concurrency)
         status, answer = read(call(f"{stage}/hello/"))
@@ -139,12 +140,12 @@ def test_proxy_integration_of_the_rehearsal_answers_429_where_lambda_throttles(
 
 
 @pytest.fixture(scope="module")
-def failing_stage(failing_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a stage with the failing function behind both ways in."""
+def failing_stage(failing_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a stage with the failing function behind both integrations."""
     with (
         running_emulator(tmp_path_factory.mktemp("emulator")) as emulator,
-        running_function(emulator, "failing.handler"),
-        running_container() as url,
+        running_function(emulator, failing_image, "failing.handler"),
+        running_container(failing_image) as url,
     ):
         yield deploy_api(emulator, url)
 
@@ -152,7 +153,7 @@ def failing_stage(failing_image: None, tmp_path_factory: pytest.TempPathFactory)
 @pytest.mark.parametrize(
     ("path", "said"), [("/exit", "Runtime exited"), ("/sleep", "Task timed out after 1.00 seconds")]
 )
-def test_proxy_integration_answers_502_where_the_function_fails(failing_stage: str, path: str, said: str) -> None:
+def test_proxy_integration_answers_502_if_the_function_fails(failing_stage: str, path: str, said: str) -> None:
     status, answer = read(call(failing_stage + path))
     assert (status, list(answer)) == (502, ["message"])
     assert said in answer["message"]
@@ -160,7 +161,7 @@ def test_proxy_integration_answers_502_where_the_function_fails(failing_stage: s
 
 
 @pytest.mark.parametrize(("path", "status"), [("/exit", 502), ("/sleep", 200)])
-def test_non_proxy_integration_of_the_rehearsal_hands_on_what_the_lambda_emulator_says(
+def test_non_proxy_integration_of_the_rehearsal_forwards_the_status_of_the_lambda_emulator(
     failing_stage: str, path: str, status: int
 ) -> None:
     event = load_event("guide")

@@ -1,0 +1,93 @@
+"""What the example says about each refusal of the emulated API Gateway."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from account import connect, find_stage, running_emulator
+from helpers import CLEAN_ENVIRONMENT, ROOT, load_event, run_make
+from rehearse import REGION
+
+from app.app import handler
+
+
+class Function(BaseHTTPRequestHandler):
+    """Stands in for the function behind POST. The emulator checks the signature and forwards the request."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = json.dumps(handler(load_event("guide"), None)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def function_url() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Function) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def deployed(function_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The settings of a deployment to the emulated account, and the key of a user whom no policy allows to call."""
+    folder = tmp_path_factory.mktemp("deployed")
+    with running_emulator(folder) as emulator:
+        for step in ("create_api", "create_invoker"):
+            process = run_make(step, f"EMULATOR_URL={function_url}", **emulator)
+            assert process.returncode == 0, process.stderr
+        iam = connect(emulator, "iam")
+        iam.create_user(UserName="stranger")
+        stranger = iam.create_access_key(UserName="stranger")["AccessKey"]
+        written = dict(line.split("=", 1) for line in Path(emulator["ENV_FILE"]).read_text().splitlines())
+        yield {
+            **written,
+            "AWS_REGION": REGION,
+            "API_SECURE_ENDPOINT": f"{find_stage(emulator)}/hello-lambda",
+            "stage": find_stage(emulator),
+            "stranger": stranger["AccessKeyId"],
+            "stranger_secret": stranger["SecretAccessKey"],
+        }
+
+
+@pytest.mark.parametrize(
+    ("changes", "last_words"),
+    [
+        ({}, "{'message': 'Missing Authentication Token'}"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY": "AKIAUNKNOWN"}, "AWS_ACCESS_KEY is unknown: it was deleted or mistyped"),
+        ({"API_SECURE_ENDPOINT": "{stage}/nothing/here"}, "the method has a proxy integration"),
+        ({"API_SECURE_ENDPOINT": "{stage}/"}, "no such path, stage or method"),
+        (
+            {"AWS_ACCESS_KEY": "{stranger}", "AWS_SECRET_ACCESS_KEY": "{stranger_secret}"},
+            "no policy lets this user invoke the API",
+        ),
+    ],
+)
+def test_example_explains_each_refusal_of_the_emulated_api_gateway(
+    deployed: dict[str, str], tmp_path: Path, changes: dict[str, str], last_words: str
+) -> None:
+    settings = deployed | {name: value.format(**deployed) for name, value in changes.items()}
+    env_file = tmp_path / ".env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    process = subprocess.run(
+        [sys.executable, "examples/invoke_secure_routes.py"],
+        cwd=ROOT,
+        env={**CLEAN_ENVIRONMENT, "ENV_FILE": str(env_file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == (1 if changes else 0), process.stderr
+    assert last_words in process.stderr.splitlines()[-1]

@@ -1,0 +1,71 @@
+"""What the rehearsal checks of a deployed API, and of an account after `make destroy`."""
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rehearse import Rehearsal
+
+
+def call_with_curl(rehearsal: "Rehearsal") -> None:
+    if "--aws-sigv4" not in rehearsal.run("curl", "--help", "all"):
+        rehearsal.skip("curl --aws-sigv4", "curl is older than 7.75")
+        return
+    settings = rehearsal.read_settings()
+    key, secret = settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"]
+    for path, status in (("/hello/", 200), ("/goodbye", 200), ("/nothing", 404)):
+        action = partial(call, rehearsal, key, secret, path, status)
+        rehearsal.step(f"curl --aws-sigv4 GET {path}", action, needs_function=True)
+    rehearsal.step("curl unsigned: 403", partial(call, rehearsal, "", ""))
+    rehearsal.step("curl with a wrong secret: 403", partial(call, rehearsal, key, "wrong"))
+    rehearsal.step("curl with an unknown key: 403", partial(call, rehearsal, "AKIAIOSFODNN7EXAMPLE", secret))
+    rehearsal.step("curl as a user whom no policy allows: 403", partial(call_as_stranger, rehearsal))
+
+
+def call(rehearsal: "Rehearsal", access_key: str, secret: str, path: str = "/hello/", status: int = 403) -> str:
+    """Calls a path of the API's stage, signed if there is a key, and returns the body of the answer."""
+    settings = rehearsal.read_settings()
+    url = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + path
+    options = ["--silent", "--show-error", "--max-time", "60", "--write-out", "\n%{http_code}"]
+    # The secret goes to standard input: every user of the machine can read a command line.
+    sign = f'user = "{access_key}:{secret}"\naws-sigv4 = "aws:amz:{settings["AWS_REGION"]}:execute-api"\n'
+    output = rehearsal.run("curl", *options, "--config", "-", url, stdin=sign if access_key else "")
+    answer, code = output.rsplit("\n", 1)
+    if int(code) != status:
+        raise RuntimeError(f"expected {status}, got {code}: {answer}")
+    return answer
+
+
+def call_as_stranger(rehearsal: "Rehearsal") -> str:
+    user = ["--user-name", "a-stranger"]
+    rehearsal.run_aws("iam", "create-user", *user)
+    query = ["--query", "AccessKey.[AccessKeyId, SecretAccessKey]"]
+    key, secret = rehearsal.run_aws("iam", "create-access-key", *user, *query).split()
+    answer = call(rehearsal, key, secret)
+    rehearsal.run_aws("iam", "delete-access-key", *user, "--access-key-id", key)
+    rehearsal.run_aws("iam", "delete-user", *user)
+    return answer
+
+
+def send_load(rehearsal: "Rehearsal", load: int) -> str:
+    # A fast machine would exceed the limits of the stage.
+    api = rehearsal.read_settings()["API_SECURE_ENDPOINT"].split("/")[4]
+    limits = [f"op=replace,path=/*/*/throttling/{limit},value={load}" for limit in ("rateLimit", "burstLimit")]
+    update = ["update-stage", "--rest-api-id", api, "--stage-name", "default"]
+    rehearsal.run_aws("apigateway", *update, "--patch-operations", *limits)
+    return rehearsal.run(sys.executable, "tests/rehearse/load.py", str(load), timeout=900 + load).strip()
+
+
+def check_nothing_is_left(rehearsal: "Rehearsal") -> None:
+    for service, operation, query in (
+        ("cloudformation", "describe-stacks", "Stacks[].StackName"),
+        ("apigateway", "get-rest-apis", "items[].name"),
+        ("lambda", "list-functions", "Functions[].FunctionName"),
+        ("iam", "list-users", "Users[].UserName"),
+        ("iam", "list-roles", "Roles[?Path=='/'].RoleName"),
+        ("ecr", "describe-repositories", "repositories[].repositoryName"),
+        ("logs", "describe-log-groups", "logGroups[].logGroupName"),
+    ):
+        if left := rehearsal.run_aws(service, operation, "--query", query).strip():
+            raise RuntimeError(f"{service} {operation} still shows {left}")
