@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from account import running_emulator
-from helpers import BASE_IMAGE, ROOT, require, run_make, skip_or_fail
+from helpers import BASE_IMAGE, ROOT, TEST_IMAGE, remove_images, require, run_make, skip_or_fail
 
 from app.app import app
 
@@ -74,7 +74,7 @@ def docker_engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def image(docker_engine: None) -> str:
+def image(docker_engine: None) -> Iterator[str]:
     """The image, built by the Makefile."""
     for command in (["docker", "image", "inspect", BASE_IMAGE], ["docker", "pull", BASE_IMAGE]):
         if subprocess.run(command, capture_output=True, timeout=600).returncode == 0:
@@ -83,7 +83,8 @@ def image(docker_engine: None) -> str:
         skip_or_fail(f"needs {BASE_IMAGE}, which could not be pulled")
     build = run_make("build_image")
     assert build.returncode == 0, build.stderr
-    return "hello-lambda"
+    yield TEST_IMAGE
+    remove_images(TEST_IMAGE)
 
 
 @pytest.fixture

@@ -24,6 +24,9 @@ BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
 # An AWS CLI, asked for a registry's password, gets this one from the emulator.
 REGISTRY_PASSWORD = "ministack-auth-token"
 
+# This run's own image: another run may build one at the same time.
+TEST_IMAGE = f"hello-lambda-test:{os.getpid()}"
+
 # make gives the recipes it runs its own flags, and pytest may run under make; PYTHONUNBUFFERED would hide what nobody
 # flushes. And where a test fails, pytest prints what its functions were called with: not its user's secrets.
 CLEAN_ENVIRONMENT = {
@@ -36,7 +39,7 @@ CLEAN_ENVIRONMENT = {
             *("MAKE", "MFLAGS", "PYTHON"),
         )
     )
-}
+} | {"LOCAL_IMAGE": TEST_IMAGE}
 
 # make uses the environment that the tests run in, and makes none of its own.
 OWN_PYTHON = {"PYTHON": sys.executable, "VIRTUAL_ENV": sys.prefix}
@@ -64,6 +67,14 @@ def require(*tools: str) -> None:
     missing = [tool for tool in tools if not shutil.which(tool)]
     if missing:
         skip_or_fail(f"needs {', '.join(missing)}")
+
+
+def remove_images(*references: str) -> None:
+    """Removes the images with these names, which may hold a `*`."""
+    filters = [f"--filter=reference={reference}" for reference in references]
+    command = ["docker", "images", "--format={{.Repository}}:{{.Tag}}", *filters]
+    if images := subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.split():
+        subprocess.run(["docker", "rmi", *images], capture_output=True, timeout=60)
 
 
 def wait_for(url: str, seconds: float = 60) -> None:

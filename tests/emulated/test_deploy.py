@@ -14,7 +14,9 @@ from helpers import (
     CLEAN_ENVIRONMENT,
     REGISTRY_PASSWORD,
     ROOT,
+    TEST_IMAGE,
     load_event,
+    remove_images,
     require,
     run_make,
     running,
@@ -29,9 +31,11 @@ ACCEPTED = ("application/vnd.docker.distribution.manifest.v2+json", "application
 
 
 @pytest.fixture
-def docker_config(tmp_path: Path) -> dict[str, str]:
-    """Keeps `docker login` from the user's own configuration."""
-    return {"DOCKER_CONFIG": str(tmp_path / "docker")}
+def docker_config(tmp_path: Path, emulator: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Keeps `docker login` from the user's own configuration, and the build from the image of the other tests."""
+    image = f"{TEST_IMAGE}-deploy"
+    yield {"DOCKER_CONFIG": str(tmp_path / "docker"), "LOCAL_IMAGE": image}
+    remove_images(image, f"{emulator['ECR_REGISTRY']}/*")
 
 
 @pytest.fixture
@@ -58,6 +62,7 @@ def registry(tmp_path: Path, docker_engine: None) -> Iterator[str]:
         wait_for(f"http://127.0.0.1:{port}/v2/")
         assert httpx.get(f"http://127.0.0.1:{port}/v2/").status_code == 401
         yield f"127.0.0.1:{port}"
+    remove_images(f"127.0.0.1:{port}/*")
 
 
 def get_manifest(registry: str, tag: str) -> tuple[str, dict[str, Any]]:
