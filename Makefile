@@ -13,7 +13,7 @@ LAMBDA_PORT ?= 9000
 ARCHITECTURE ?= x86_64
 # In MB. The share of a CPU grows with it.
 LAMBDA_MEMORY ?= 512
-# In seconds. API Gateway gives up at 29.
+# In seconds. API Gateway waits a second more, 29 at most by default.
 LAMBDA_TIMEOUT ?= 28
 # The tag that the function gets. `make images` lists them.
 IMAGE_TAG ?= latest
@@ -139,9 +139,10 @@ update_lambda_function: ## Give the function the last image or IMAGE_TAG=…, me
 # A deployment is a snapshot of the API. CloudFormation takes a new one only under a new logical id.
 create_api: requirements ## Create the REST API, secured with IAM, and deploy its stage
 	@aws/require aws AWS_REGION ENV_FILE
-	sed "s/DeploymentOfDefinition/&$$(echo "$(EMULATOR_URL)" | cat aws/api.yaml - | cksum | tr -d ' ')/" aws/api.yaml >"$(ENV_FILE).api.yaml"
+	sed "s/DeploymentOfDefinition/&$$(echo "$(EMULATOR_URL) $(LAMBDA_TIMEOUT)" | cat aws/api.yaml - | cksum | tr -d ' ')/" aws/api.yaml >"$(ENV_FILE).api.yaml"
 	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-api --template-file "$(ENV_FILE).api.yaml" \
-	  --parameter-overrides AppName=$(APP_NAME) EmulatorUrl=$(EMULATOR_URL) --no-fail-on-empty-changeset
+	  --parameter-overrides AppName=$(APP_NAME) EmulatorUrl=$(EMULATOR_URL) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000 \
+	  --no-fail-on-empty-changeset
 	endpoint=$(call output,api,Endpoint) && \
 	  "$(env)/bin/python" aws/env_file.py API_SECURE_ENDPOINT="$$endpoint"
 

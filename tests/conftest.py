@@ -85,7 +85,7 @@ def image(docker_engine: None) -> Iterator[str]:
             break
     else:
         skip_or_fail(f"needs {BASE_IMAGE}, which could not be pulled")
-    build = run_make("build_image", LOCAL_IMAGE=LOCAL_IMAGE)
+    build = run_make("build_image")
     assert build.returncode == 0, build.stderr
     yield LOCAL_IMAGE
     subprocess.run(["docker", "rmi", LOCAL_IMAGE], capture_output=True, timeout=60)

@@ -37,11 +37,11 @@ CLEAN_ENVIRONMENT = {
     if not re.search("KEY|PASS|SECRET|TOKEN", name)
     and not name.startswith(
         (
-            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_"),
+            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "ENV_FILE", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_"),
             *("MAKE", "MFLAGS", "PYTHON"),
         )
     )
-}
+} | {"LOCAL_IMAGE": LOCAL_IMAGE}
 
 # make uses the environment that the tests run in, and makes none of its own.
 OWN_PYTHON = {"PYTHON": sys.executable, "VIRTUAL_ENV": sys.prefix}

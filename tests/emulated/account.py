@@ -11,7 +11,7 @@ from typing import Any
 
 import botocore.session
 from guard import delete_images
-from helpers import CLEAN_ENVIRONMENT, LOCAL_IMAGE, ROOT, require, running, wait_for
+from helpers import CLEAN_ENVIRONMENT, ROOT, require, running, wait_for
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 
 
@@ -39,7 +39,6 @@ def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
                 "AWS_REGION": REGION,
                 "ECR_REGISTRY": f"127.0.0.1:{port}",
                 "ENV_FILE": str(folder / ".env"),
-                "LOCAL_IMAGE": LOCAL_IMAGE,
             }
         finally:
             delete_images(f"127.0.0.1:{port}")

@@ -14,10 +14,13 @@ import pytest
 from account import EVERYTHING, NOTHING, connect, list_everything, running_emulator
 from helpers import CLEAN_ENVIRONMENT, OWN_PYTHON, ROOT, require
 
-# The n-th call is carried out, but its answer is lost; or it is killed on its way, with all of make. A call that is
-# refused leaves what the one before it left, lost.
+# The n-th call is carried out, but its answer is lost; or the n-th call that changes something is killed on its way,
+# with all of make. A call that is refused, and a call that only reads and is killed, leave what a lost one left.
 FAULTS = ("lost", "killed")
 AWS = """#!/bin/sh
+case "$FAULT $*" in
+killed*\\ describe-* | killed*\\ list-* | killed*\\ get-* | killed*\\ wait\\ *) exec "$FAULTLESS_AWS" "$@" ;;
+esac
 n=$(($(cat "$FAULT_FOLDER/calls") + 1))
 echo $n >"$FAULT_FOLDER/calls"
 [ $n = "$FAULT_CALL" ] || exec "$FAULTLESS_AWS" "$@"
@@ -162,7 +165,7 @@ def deploy_with_faults(account: Account) -> None:
                 undo_step(account, step)
                 account.env_file.write_text(settings_before)
                 assert list_everything(account.emulator) == before
-        assert faults >= 1
+        assert faults >= 1 or (account.fault, step) == ("killed", "deploy_to_ecr")  # it only reads
     assert list_everything(account.emulator) == EVERYTHING
     settings = dict(line.split("=", 1) for line in account.env_file.read_text().splitlines()[2:])
     assert all(settings.values())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, run_make
+from helpers import LOCAL_IMAGE, ROOT, run_make
 
 Stub = Callable[..., dict[str, str]]
 ACCOUNT = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "AWS_LAMBDA_ROLE_ARN": "arn"}
@@ -137,7 +137,7 @@ def test_architecture_drives_image_and_function(
     architecture: str, platform: str, stub: Stub, calls: Callable[[], str]
 ) -> None:
     assert run_make("build_image", f"ARCHITECTURE={architecture}", **stub("docker")).returncode == 0
-    assert f"docker build --platform {platform} --tag hello-lambda .\n" in calls()
+    assert f"docker build --platform {platform} --tag {LOCAL_IMAGE} .\n" in calls()
     assert "BUILDX_NO_DEFAULT_ATTESTATIONS=1\n" in calls()
     process = run_make("create_lambda_function", "--dry-run", f"ARCHITECTURE={architecture}", **ACCOUNT)
     assert f"--architectures {architecture} \\\n" in process.stdout
