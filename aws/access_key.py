@@ -1,7 +1,4 @@
-"""Creates or deletes a user's one access key, and keeps ENV_FILE in step. The secret is printed nowhere.
-
-python aws/access_key.py create|delete USER
-"""
+"""Creates or deletes the one access key of a user, in AWS and in ENV_FILE. It prints no secret."""
 
 import json
 import os
@@ -10,8 +7,6 @@ import sys
 import time
 
 from env_file import ENV_FILE, read_settings, save_settings
-
-PATIENCE = 90  # seconds, in which AWS has to accept a new key
 
 
 def run_iam(operation: str, *arguments: str) -> str:
@@ -29,8 +24,7 @@ def list_keys(user: str) -> list[str]:
 def is_accepted(key: str, secret: str) -> bool:
     others = {name: value for name, value in os.environ.items() if name not in ("AWS_PROFILE", "AWS_SESSION_TOKEN")}
     environment = {**others, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
-    command = ["aws", "sts", "get-caller-identity"]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    process = subprocess.run(["aws", "sts", "get-caller-identity"], env=environment, capture_output=True, text=True)
     unknown = any(error in process.stderr for error in ("InvalidClientTokenId", "SignatureDoesNotMatch"))
     return process.returncode == 0 or (False if unknown else sys.exit(process.stderr))
 
@@ -46,10 +40,10 @@ def create(user: str) -> None:
         created = json.loads(run_iam("create-access-key", "--user-name", user))["AccessKey"]
         key, secret = created["AccessKeyId"], created["SecretAccessKey"]
         save_settings({"AWS_ACCESS_KEY": key, "AWS_SECRET_ACCESS_KEY": secret})
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + 90
     while not is_accepted(key, secret):
         if time.monotonic() > deadline:
-            sys.exit(f"AWS has not accepted the key {key} for {PATIENCE} s. Run make create_invoker to go on waiting")
+            sys.exit(f"AWS has not accepted the key {key} for 90 s. Run make create_invoker to go on waiting")
         time.sleep(2)
     print(f">> {user} has an access key, and {ENV_FILE} holds it")
 
