@@ -108,7 +108,7 @@ def test_rehearsal_refuses_a_load_that_is_no_number_before_it_starts(load: str) 
 
 
 def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: None, tmp_path: Path) -> None:
-    """PATH has only what every machine has. The rehearsal installs an aws CLI of its own."""
+    """PATH has only the programs that every machine has. The rehearsal installs an aws CLI of its own."""
     require("curl")
     for name in EVERYWHERE:
         (tmp_path / name).symlink_to(str(shutil.which(name)))

@@ -1,4 +1,4 @@
-"""What the rehearsal checks of a deployed API, and of an account after `make destroy`."""
+"""The rehearsal's checks of the deployed API, and of the account after `make destroy`."""
 
 import sys
 from functools import partial
@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rehearse import Rehearsal
+
+
+def invoke(rehearsal: "Rehearsal") -> str:
+    output = rehearsal.run("make", "invoke")
+    return f"{output.count('Authorized')} routes signed, {output.count('Unauthorized')} unsigned"
 
 
 def call_with_curl(rehearsal: "Rehearsal") -> None:

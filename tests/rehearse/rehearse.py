@@ -23,14 +23,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from checks import call_with_curl, check_nothing_is_left, send_load
+from checks import call_with_curl, check_nothing_is_left, invoke, send_load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# AWS's documentation uses this account.
-ACCOUNT_ID = "123456789012"
+ACCOUNT_ID = "123456789012"  # as in AWS's documentation
 REGION = "eu-central-1"
-# Seconds for one step.
-TIMEOUT = 900
+TIMEOUT = 900  # seconds for one step
 NEED_FUNCTION = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
 
 
@@ -64,7 +62,7 @@ class Rehearsal:
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
         }
-        # .aws-cli comes last: it is for a machine without an aws CLI.
+        # .aws-cli comes last: only a machine without an aws CLI uses it.
         path = os.pathsep.join([inherited["PATH"], str(ROOT / ".aws-cli/bin")])
         return inherited | {
             "PATH": os.pathsep.join([str(ROOT / "tests/bin"), path]),
@@ -89,9 +87,8 @@ class Rehearsal:
     def tell_guard(self, action: str, name: object) -> None:
         print(action, name, file=self.guard.stdin, flush=True)
 
-    def finish(self) -> None:
-        """Has the guard end everything."""
-        self.guard.communicate(timeout=120)
+    def end_everything(self) -> None:
+        self.guard.communicate(timeout=120)  # closes the guard's input
 
     def spawn(self, *command: str, stdin: int, settings: dict[str, str]) -> tuple[subprocess.Popen[str], Path]:
         """Starts a command, and returns it with the file that gets its output. The guard reads that file, too."""
@@ -191,19 +188,14 @@ class Rehearsal:
             self.start("make", target, url=f"http://127.0.0.1:{self.lambda_port}/")
 
     def deploy(self) -> None:
-        """Takes the steps of `make deploy`, and has .env name the API's address on the emulator instead of on AWS."""
-        (targets,) = re.findall(
-            r"^deploy: check_account requirements ([\w ]+) ##", (ROOT / "Makefile").read_text(), re.MULTILINE
-        )
+        """Takes the steps of `make deploy`. Then .env has the API's address on the emulator, not on AWS."""
+        makefile = (ROOT / "Makefile").read_text()
+        (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
         for target in targets.split():
             self.step(f"make {target}", partial(self.make, target), needs_function=target in NEED_FUNCTION)
         stage = rf"http://localhost:{self.port}/restapis/\1/\2/_user_request_"
         address = re.compile(r"https://([^.]+)\.execute-api\.[^/]+/([^/]+)")
         self.env_file.write_text(address.sub(stage, self.env_file.read_text()))
-
-    def invoke(self) -> str:
-        output = self.run("make", "invoke")
-        return f"{output.count('Authorized')} routes signed, {output.count('Unauthorized')} unsigned"
 
     def read_settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
@@ -212,12 +204,9 @@ class Rehearsal:
 @contextmanager
 def locked() -> Iterator[None]:
     """Makes another rehearsal wait: make must not install the same program twice at once."""
-    folder = os.open(ROOT, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    try:
+    with (ROOT / "Makefile").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(folder)
 
 
 def find_free_port() -> int:
@@ -254,7 +243,7 @@ def main() -> None:
     try:
         rehearsal.start_account()
         rehearsal.deploy()
-        rehearsal.step("make invoke", rehearsal.invoke)
+        rehearsal.step("make invoke", partial(invoke, rehearsal))
         call_with_curl(rehearsal)
         if load != "0":
             action = partial(send_load, rehearsal, int(load))
@@ -264,7 +253,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted")
     finally:
-        rehearsal.finish()
+        rehearsal.end_everything()
     print(f"✓ stopped everything. {rehearsal.skipped} skipped, {time.monotonic() - started:.0f} s in all", flush=True)
 
 

@@ -404,7 +404,7 @@ def test_example_says_in_one_line_that_an_answer_is_broken_json(
     assert process.stderr.splitlines()[-1].startswith("No usable answer from API_SECURE_ENDPOINT: ")
 
 
-# Each may be API Gateway's answer while AWS spreads a new API, a new access key or a new policy.
+# API Gateway may answer like this for up to a minute after an API, an access key or a policy was created.
 TEMPORARY_REFUSALS: list[Answer] = [
     (403, {"message": "Missing Authentication Token"}),
     (403, {"message": "The security token included in the request is invalid."}),
