@@ -39,7 +39,7 @@ CAUSES = {
     ", World": "the method is open to everybody: set its authorization to AWS_IAM and deploy the API again",
     "": "this example does not know: see Troubleshooting in README.md",
 }
-TEMPORARY = "Missing Authentication Token|token .* is invalid|not authorized to"  # until AWS knows what is new
+TEMPORARY = "Missing Authentication Token|token .* is invalid|not authorized to"  # for the first minute
 
 
 def read_settings() -> list[str]:
