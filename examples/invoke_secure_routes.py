@@ -1,6 +1,7 @@
-"""Calls each route of the deployed API signed (200) and unsigned (403), and explains every other answer."""
+"""Calls the routes of the deployed API signed (200) and unsigned (403), and explains every other answer."""
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -59,9 +60,9 @@ def read_settings() -> list[str]:
     return [value.strip() for value in found.values()]
 
 
-def send(method: str, url: str, body: object, auth: AWS4Auth | None, wait: int) -> requests.Response:
-    """Sends a request. Repeats it for up to `wait` seconds while the answer is a refusal that may be temporary."""
-    deadline = time.monotonic() + wait
+def send(call: tuple[str, str, object], auth: AWS4Auth | None, wait: int) -> requests.Response:
+    """Sends a body to a URL by a method, again for up to `wait` seconds while the answer is a temporary refusal."""
+    (method, url, body), deadline = call, time.monotonic() + wait
     while True:
         response = requests.request(method, url, json=body, auth=auth, timeout=TIMEOUT, allow_redirects=False)
         refusal = re.search(TEMPORARY, response.text) if auth and response.status_code == 403 else None
@@ -73,23 +74,30 @@ def send(method: str, url: str, body: object, auth: AWS4Auth | None, wait: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", nargs="?", default="", help="a route of your own, for example /items/")
+    parser.add_argument("--method", default="GET", help="its method (GET)")
+    parser.add_argument("--json", type=json.loads, help="its body")
     parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="repeat a call that may soon succeed")
-    wait, (url, region, key, secret, token) = parser.parse_args().wait, read_settings()
+    options, (url, region, key, secret, token) = parser.parse_args(), read_settings()
     auth = AWS4Auth(key, secret, region, "execute-api", session_token=token or None)
     # API Gateway repeats the signature, and the token, when the signature is wrong.
     hidden = re.compile("|".join([*(re.escape(each) for each in (secret, token) if each), "[0-9a-f]{64}"]))
-    for route in ("hello", "goodbye"):
+    # Every path of the stage is a route. Only the endpoint itself takes the event of any route, by POST.
+    own_call = (options.method, url.rsplit("/", 1)[0] + options.path, options.json)
+    for route in [options.path] if options.path else ["hello", "goodbye"]:
         logger.info(f"\nInvoking route: {route}\n")
-        for name, signature, expected in (("Authorized", auth, 200), ("Unauthorized", None, 403)):
+        event = {"resource": f"/{route}", "path": f"/{route}/", **EVENT}
+        for name, signature, expected in (("Authorized", auth, range(200, 300)), ("Unauthorized", None, [403])):
             logger.info(f"{name} request: {route}")
-            response = send("POST", url, {"resource": f"/{route}", "path": f"/{route}/", **EVENT}, signature, wait)
+            response = send(own_call if options.path else ("POST", url, event), signature, options.wait)
             answer = response.json() if response.text.startswith("{") else {"text": response.text}
-            # A non-proxy integration answers 200 to every event: the app's status is in the body.
-            status = answer.get("statusCode") if response.status_code == 200 else response.status_code
-            if status != expected:
+            status: object = response.status_code
+            if status == 200 and not options.path:  # to every event: the status of the route is in the answer
+                status = answer.get("statusCode")
+            if status not in expected:
                 text = hidden.sub("…", response.text)
                 cause = next(cause for sign, cause in CAUSES.items() if re.search(sign, text))
-                sys.exit(f"expected {expected}, got {status or 'another 200'}: {text}\nMost likely: {cause}.")
+                sys.exit(f"expected {expected[0]}, got {status or 'another 200'}: {text}\nMost likely: {cause}.")
             logger.info(hidden.sub("…", str(answer)))
 
 

@@ -53,13 +53,15 @@ class _Request(BaseHTTPRequestHandler):
     server: Gateway
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         status, answer = self.answer(body)
         content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    do_GET = do_DELETE = do_POST  # noqa: N815
 
     def answer(self, body: bytes) -> Answer:
         if "Authorization" not in self.headers:
@@ -80,12 +82,14 @@ class _Request(BaseHTTPRequestHandler):
                 f"The Canonical String should have been 'POST {self.headers['X-Amz-Security-Token']}', "
                 f"not {claim['signature']}"
             }
+        if self.path != "/default/hello-lambda":
+            return 201, {"received": f"{self.command} {self.path} {body.decode()}"}
         self.server.events.append(json.loads(body))
         return 200, handler(json.loads(body), None)
 
     def sign(self, signed_headers: list[str], body: bytes) -> str:
         headers = {name: self.headers[name] for name in signed_headers}
-        request = AWSRequest("POST", f"http://{self.headers['Host']}{self.path}", headers=headers, data=body)
+        request = AWSRequest(self.command, f"http://{self.headers['Host']}{self.path}", headers=headers, data=body)
         request.context["timestamp"] = self.headers["X-Amz-Date"]
         signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET), "execute-api", REGION)
         signer.headers_to_sign = lambda _: request.headers
@@ -223,6 +227,29 @@ def test_example_sends_the_five_fields(run_example: RunExample, gateway: Gateway
         }
         for route in ("hello", "goodbye")
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "received"),
+    [
+        (["/items/"], "GET /default/items/ "),
+        (["/items/1?a=b", "--method", "DELETE"], "DELETE /default/items/1?a=b "),
+        (["/items/", "--method", "POST", "--json", '{"name": "x"}'], 'POST /default/items/ {"name": "x"}'),
+    ],
+)
+def test_example_calls_a_route_of_ones_own(
+    run_example: RunExample, env_file: Path, arguments: list[str], received: str
+) -> None:
+    process = run_example(env_file, *arguments)
+    assert process.returncode == 0, process.stderr
+    assert f"{{'received': {received!r}}}" in process.stderr
+    assert process.stderr.count("{'message': 'Missing Authentication Token'}") == 1
+
+
+def test_example_refuses_a_body_that_is_no_json(run_example: RunExample, env_file: Path) -> None:
+    process = run_example(env_file, "/items/", "--json", "{")
+    assert process.returncode == 2
+    assert "argument --json: invalid loads value: '{'" in process.stderr
 
 
 def test_example_signs_with_the_session_token(run_example: RunExample, gateway: Gateway, env_file: Path) -> None:
