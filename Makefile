@@ -49,7 +49,7 @@ help: ## Show this help
 # The active virtual or conda environment, but not conda's base. Without one, .venv.
 env := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)),.venv)
 # tests/tools.mk makes this file when the requirements are installed. Its name changes with them.
-installed := $(env)/.hello-lambda-$(shell cat requirements.lock requirements-dev.txt | cksum | tr ' ' -)
+installed := $(env)/.installed-$(shell cat requirements.lock requirements-dev.txt | cksum | tr ' ' -)
 
 create_environment: ## Create or update the conda environment
 	@aws/require conda

@@ -6,6 +6,8 @@ PYTHON ?= python3
 EMULATOR_URL ?=
 # The one package that `make lock` renews or adds.
 PACKAGE ?=
+# The new name for `make rename`.
+NAME ?=
 # How many events `make fuzz` makes up.
 CASES ?= 100000
 # How often `make bench` measures each variant.
@@ -15,7 +17,15 @@ LOAD ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Work on this repository
-.PHONY: test_all lint format lock fuzz bench rehearse clean
+.PHONY: rename test_all lint format lock fuzz bench rehearse clean
+
+# ECR, Docker, Lambda, IAM and CloudFormation all accept such a name.
+rename: requirements ## Rename the application, in every file, to NAME=my-api
+	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && [ "$$(printf %s "$(NAME)" | wc -c)" -le 50 ] || { \
+	  echo "NAME=$(NAME) is no name for it: take at most 50 small letters and digits, begin with a letter, and put" \
+	    "single hyphens between words only. For example make rename NAME=my-api" >&2; exit 1; }
+	git grep --untracked --name-only -z -I -e $(APP_NAME) | xargs -0 perl -pi -e 's/\Q$(APP_NAME)\E/$(NAME)/g'
+	"$(env)/bin/ruff" format --quiet
 
 test_all: requirements ## Run every test, and say which were skipped and why
 	"$(env)/bin/python" -m pytest tests
@@ -66,7 +76,7 @@ $(subst $() ,\ ,$(installed)):
 	test -x "$(env)/bin/python" || "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
 	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
-	rm -f "$(env)"/.hello-lambda-* && touch "$(installed)"
+	rm -f "$(env)"/.installed-* && touch "$(installed)"
 
 # The Lambda emulator is a file in this wheel. `pip install` would bring 80 dependencies as well.
 .rie/aws-lambda-rie: | requirements

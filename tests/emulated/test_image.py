@@ -212,9 +212,10 @@ def docker_build(folder: Path, *options: str) -> subprocess.CompletedProcess[str
     return process
 
 
+VERSION = BASE_IMAGE.rsplit(":", 1)[1].replace(".", "")
 PLANTED = [
     *(".env", ".git/planted", "app/.env", "app/secret.pem", "app/__pycache__/planted.cpython-313.pyc"),
-    *("id_rsa", "app/id_rsa", "app/routers/credentials", "app/planted/data.json"),
+    *("id_rsa", "app/id_rsa", "app/routers/credentials", "app/server.key", "planted/data.json", "README.md"),
     *("app/app.py~", "app/#app.py#", "app/.#app.py", "app/routers/.hello.py.swp", "app/routers/hello.py.orig"),
 ]
 
@@ -234,6 +235,25 @@ def test_image_is_the_same_with_other_files_in_the_checkout_and_another_umask(
     finally:
         subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
     assert sorted((entry.name, entry.mode) for entry in built) == sorted((entry.name, entry.mode) for entry in layers)
+
+
+def test_image_holds_a_package_and_a_data_file_that_were_added_to_the_app(
+    image: str, layers: list[tarfile.TarInfo], checkout: Path, tmp_path: Path
+) -> None:
+    (checkout / "app/words").mkdir()
+    for name in ("__init__.py", "list.txt", "id_generator.py"):
+        (checkout / "app/words" / name).write_text("")
+    name = f"{image}-added"
+    build = docker_build(checkout, "--tag", name)
+    assert build.returncode == 0, build.stderr
+    try:
+        built = read_layers(name, tmp_path)
+    finally:
+        subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
+    added = {entry.name for entry in built if entry.isfile()} - {entry.name for entry in layers}
+    folder = "var/task/app/words"
+    compiled = {f"{folder}/__pycache__/{module}.cpython-{VERSION}.pyc" for module in ("__init__", "id_generator")}
+    assert added == {f"{folder}/__init__.py", f"{folder}/list.txt", f"{folder}/id_generator.py"} | compiled
 
 
 def test_image_holds_every_module_of_the_app(image: str) -> None:

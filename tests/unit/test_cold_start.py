@@ -110,7 +110,7 @@ def test_openapi_document_is_the_same() -> None:
     code = "from {} import handler; from app.app import app; import json; print(json.dumps(app.openapi()))"
     documents = [json.loads(run(code.format(module))) for module in ("app.cold_start", "app.app")]
     assert documents[0] == documents[1]
-    assert list(documents[0]["paths"]) == ["/hello/", "/goodbye/"]
+    assert documents[0]["paths"].keys() >= {"/hello/", "/goodbye/"}
 
 
 def test_cold_start_steps_aside_for_an_untested_version_and_says_so() -> None:
