@@ -20,11 +20,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: rename test_all lint format lock fuzz bench rehearse clean
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name.
-rename: requirements ## Rename the application, in every file, to NAME=my-api
-	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && [ "$$(printf %s "$(NAME)" | wc -c)" -le 50 ] || { \
-	  echo "NAME=$(NAME) is no name for it: take at most 50 small letters and digits, begin with a letter, and put" \
-	    "single hyphens between words only. For example make rename NAME=my-api" >&2; exit 1; }
-	git grep --untracked --name-only -z -I -e $(APP_NAME) | xargs -0 perl -pi -e 's/\Q$(APP_NAME)\E/$(NAME)/g'
+rename: requirements ## Rename the application in every file, for example to NAME=my-api
+	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,50}' || { \
+	  echo "NAME=$(NAME): take 2 to 50 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
+	@! git grep --untracked -hI -e "$(NAME)" | grep -qv "NAME=$(NAME)" || { \
+	  echo "NAME=$(NAME) stands in these files already, for something else: take a longer one" >&2; exit 1; }
+	git grep --untracked -lzI -e $(APP_NAME) | xargs -0 perl -pi -e 's/$(APP_NAME)/$(NAME)/g'
 	"$(env)/bin/ruff" format --quiet
 
 test_all: requirements ## Run every test, and say which were skipped and why

@@ -1,0 +1,92 @@
+"""A reader's first changes: another name, and a route of one's own. Every check and test passes, with none edited."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, run_make
+
+ROUTER = '''"""Keeps items."""
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, HTTPException, UploadFile
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+router = APIRouter(prefix="/items")
+
+
+class Item(BaseModel):
+    name: str
+    price: float = 0
+
+
+@router.post("/", status_code=201)
+async def create_item(item: Item, notify: bool = False) -> Item:
+    return item
+
+
+@router.get("/{number}")
+async def read_item(number: int, word: str | None = None) -> Item:
+    if number < 0:
+        raise HTTPException(404, "no such item")
+    return Item(name=word or "an item")
+
+
+@router.put("/{number}/picture")
+async def upload(number: int, file: UploadFile) -> int:
+    return len(await file.read())
+
+
+@router.get("/{number}/stream")
+async def stream(number: int) -> StreamingResponse:
+    def count() -> Iterator[str]:
+        yield from ("one", "two")
+
+    return StreamingResponse(count(), media_type="text/plain")
+'''
+
+
+@pytest.fixture
+def own_checkout(checkout: Path) -> Path:
+    """A checkout that has the scanners of `make lint`, which take half a minute to install."""
+    assert run_make(".scanners/bin/checkov").returncode == 0
+    (checkout / ".scanners").symlink_to(ROOT / ".scanners")
+    return checkout
+
+
+def test_renamed_application_with_an_own_route_passes_lint_and_tests(own_checkout: Path) -> None:
+    folder = ["--directory", str(own_checkout)]
+    process = run_make("rename", "NAME=orders-of-the-shop", *folder)
+    assert process.returncode == 0, process.stderr
+    (own_checkout / "app/routers/items.py").write_text(ROUTER)
+    app = own_checkout / "app/app.py"
+    text = app.read_text().replace("goodbye, hello", "goodbye, hello, items")
+    app.write_text(
+        text.replace("app.include_router(hello", "app.include_router(items.router)\napp.include_router(hello")
+    )
+
+    found = subprocess.run(["git", "grep", "-i", "hello-lambda"], cwd=own_checkout, capture_output=True, text=True)
+    assert found.stdout == ""
+    for target in ("lint", "test"):
+        process = run_make(target, *folder, HYPOTHESIS_STORAGE_DIRECTORY=os.devnull)
+        assert process.returncode == 0, process.stdout + process.stderr
+    assert "APP_NAME := orders-of-the-shop\n" in (own_checkout / "Makefile").read_text()
+    assert "make rename NAME=my-api" in (own_checkout / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "My-Api", "my_api", "-api", "my--api", "my-api-", "1api", "a" * 51, "a b", "a;b"]
+)
+def test_name_that_a_service_refuses_is_refused_with_the_rule(checkout: Path, name: str) -> None:
+    process = run_make("rename", f"NAME={name}", "--directory", str(checkout))
+    assert process.returncode == 2
+    assert "take 2 to 50 small letters, digits and single hyphens, with a letter first" in process.stderr
+
+
+def test_name_that_stands_for_something_else_is_refused(checkout: Path) -> None:
+    process = run_make("rename", "NAME=api", "--directory", str(checkout))
+    assert process.returncode == 2
+    assert "NAME=api stands in these files already" in process.stderr
