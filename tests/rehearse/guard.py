@@ -29,12 +29,10 @@ def main() -> None:
         time.sleep(1)
     for registry in watched["registry"]:
         label = f"label=ministack.instance={socket.gethostname()}:{registry.split(':')[1]}"
-        watched["container"] += ask_docker("ps", "-aq", "--filter", label).split()
-        ask_docker("logout", registry)
-    for container in watched["container"]:
-        ask_docker("rm", "--force", "--volumes", container)
-    for registry in watched["registry"]:
+        for container in [*watched["container"], *ask_docker("ps", "-aq", "--filter", label).split()]:
+            ask_docker("rm", "--force", "--volumes", container)
         delete_images(registry)
+        ask_docker("logout", registry)
     for image in watched["image"]:
         ask_docker("rmi", image)
     for folder in watched["folder"]:
@@ -45,6 +43,10 @@ def main() -> None:
 
 def delete_build_steps(output: str) -> None:
     """Deletes the untagged images that a `docker build` with this output made: the legacy builder leaves them."""
+    for container in re.findall(r"^ ---> Running in (\w+)$", output, re.MULTILINE)[-1:]:
+        # A killed build takes a moment to end its last step, whose container keeps the images.
+        while ask_docker("ps", "-aq", "--filter", f"id={container}"):
+            ask_docker("rm", "--force", container)
     steps = re.split(r"^Step \d+/\d+ : ", output, flags=re.MULTILINE)[1:]
     made = [step for step in steps if not step.startswith("FROM") and " ---> Using cache" not in step]
     for image in re.findall(r"^ ---> ([0-9a-f]+)$", "".join(reversed(made)), re.MULTILINE):
