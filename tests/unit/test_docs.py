@@ -2,11 +2,18 @@
 
 import json
 import re
+import textwrap
+from typing import Annotated, Any
 
 import pytest
+from fastapi import Depends, FastAPI, Request
 from helpers import ROOT, load_event
+from test_same_as_uvicorn import DIFFERENCES, NOT_COMPARED
 
-README = (ROOT / "README.md").read_text()
+from app.aws_lambda import create_handler
+
+GUIDE = (ROOT / "README.md").read_text()
+README = "".join((ROOT / name).read_text() for name in ("README.md", "aws/README.md", "tests/README.md"))
 MAKEFILE = "".join((ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "tests/tools.mk"))
 TARGETS = set(re.findall(r"^([a-z_]+):.* ## ", MAKEFILE, re.MULTILINE))
 SETTINGS = re.findall(r"call from_env_file,([A-Z_]+)", MAKEFILE)
@@ -34,7 +41,7 @@ def test_env_example_explains_each_variable_in_the_line_above_and_sets_none() ->
 @pytest.mark.parametrize("name", ENV_VARIABLES)
 def test_env_variable_has_one_spelling_everywhere(name: str) -> None:
     example = (ROOT / "examples/invoke_secure_routes.py").read_text()
-    assert f"`{name}`" in README
+    assert f"`{name}`" in GUIDE
     assert name in MAKEFILE + example
     assert f'"{name}"' in example or name in SETTINGS
 
@@ -55,9 +62,40 @@ def test_readme_names_no_knob_that_is_not_there() -> None:
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
     }
-    assert named - knobs - example == {"LOG_LEVEL", "AWS_PROFILE"}
+    assert named - knobs - example == {"LOG_LEVEL", "AWS_PROFILE", "AWS_IAM"}
 
 
 def test_readme_shows_the_guides_event() -> None:
-    shown = [json.loads(block) for block in re.findall(r"```json\n(\s*\{\s+\"resource.*?)```", README, re.DOTALL)]
+    shown = [json.loads(block) for block in re.findall(r"```json\n(\s*\{\s+\"resource.*?)```", GUIDE, re.DOTALL)]
     assert shown == [load_event("guide")]
+
+
+def test_readmes_link_to_files_that_exist() -> None:
+    for name in ("README.md", "aws/README.md", "tests/README.md"):
+        path = ROOT / name
+        links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+        assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_readme_lists_what_is_different_behind_lambda() -> None:
+    table = GUIDE.split("## What is different behind Lambda")[1]
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE)[1:]
+    assert dict(rows[: len(NOT_COMPARED)]).keys() == NOT_COMPARED
+    assert [row for row in rows if row[0] not in NOT_COMPARED] == [
+        (name, reason) for name, (reason, _) in DIFFERENCES.items()
+    ]
+
+
+def test_readmes_dependency_reads_the_caller() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    names: dict[str, Any] = {"Request": Request}
+    exec(textwrap.dedent("  " + code), names)  # noqa: S102
+    app = FastAPI()
+
+    @app.get("/hello/")
+    async def read(caller: Annotated[str | None, Depends(names["get_caller"])]) -> str | None:
+        return caller
+
+    answer = create_handler(app)(load_event("rest_api"), None)
+    assert json.loads(answer["body"]) == "arn:aws:iam::123456789012:user/hello-lambda-invoker"
+    assert create_handler(app)(load_event("guide"), None)["body"] == "null"

@@ -1,4 +1,4 @@
-"""An application answers behind Lambda as it does on uvicorn. DIFFERENCES names all that differs."""
+"""An application answers behind Lambda as it does on uvicorn. README.md lists the differences, as this file does."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -75,7 +75,7 @@ FORMAT_2 = ("HTTP API", "function URL")
 # What differs, and why: the requests, and the services behind which they are answered otherwise.
 DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
     "Repeated headers and query values": (
-        "Format 2.0 joins headers of one name. A load balancer without multi-value headers sends the last value only.",
+        "Format 2.0 joins headers of one name. A load balancer without multi-value headers sends the last value only",
         [
             ("a repeated request header", (*FORMAT_2, "load balancer")),
             ("a repeated response header", FORMAT_2),
@@ -83,7 +83,7 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
         ],
     ),
     "Answers without a content type": (
-        "Format 2.0 makes them application/json.",
+        "Format 2.0 makes them `application/json`",
         [
             ("a repeated response header", FORMAT_2),
             ("a redirect", FORMAT_2),
@@ -91,6 +91,17 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
             ("a bare ASGI function that is mounted", FORMAT_2),
         ],
     ),
+}
+
+# What no comparison of answers shows.
+NOT_COMPARED = {
+    "Background tasks delay the answer",
+    "Streams arrive whole",
+    "Websockets do not work",
+    "An answer has at most 6 MB, base64 counted",
+    "A request has at most 29 s",
+    "`Authorization` belongs to SigV4",
+    "A browser's preflight request gets 403",
 }
 
 
