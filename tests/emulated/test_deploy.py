@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from account import NOTHING, connect, find_api, list_everything
 from guard import delete_images
@@ -247,7 +248,11 @@ def test_api_is_secured_validated_and_throttled(emulator: dict[str, str]) -> Non
     methods = {(path, method): details for path, each in resources.items() for method, details in each.items()}
     assert {
         key: (method["authorizationType"], method["methodIntegration"]["type"]) for key, method in methods.items()
-    } == {("/hello-lambda", "POST"): ("AWS_IAM", "AWS"), ("/{proxy+}", "ANY"): ("AWS_IAM", "AWS_PROXY")}
+    } == {
+        ("/hello-lambda", "POST"): ("AWS_IAM", "AWS"),
+        ("/{proxy+}", "ANY"): ("AWS_IAM", "AWS_PROXY"),
+        ("/", "ANY"): ("AWS_IAM", "AWS_PROXY"),
+    }
     # The emulator has no validators: what stands in the template is all there is to see.
     template = (ROOT / "aws/api.yaml").read_text()
     assert "ValidateRequestBody: true\n" in template
@@ -256,9 +261,22 @@ def test_api_is_secured_validated_and_throttled(emulator: dict[str, str]) -> Non
         in template
     )
     schema = json.loads(apis.get_model(restApiId=api, modelName="Event")["schema"])
-    assert schema["required"] == list(load_event("guide"))
+    guide = load_event("guide")
+    assert schema["required"] == list(guide)
+    assert jsonschema_rs.is_valid(schema, guide)
+    forged = {**guide, "requestContext": {"identity": {"userArn": "arn:aws:iam::123456789012:user/somebody"}}}
+    assert not jsonschema_rs.is_valid(schema, forged)
     (stage,) = apis.get_stages(restApiId=api)["item"]
     assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 50
+
+
+def test_api_waits_one_second_longer_than_the_function(emulator: dict[str, str]) -> None:
+    apis = connect(emulator, "apigateway")
+    for arguments, timeout in (({}, 29_000), ({"LAMBDA_TIMEOUT": "60"}, 61_000)):
+        run_steps({**emulator, **arguments}, "create_api")
+        resources = apis.get_resources(restApiId=find_api(emulator), embed=["methods"])["items"]
+        methods = [method for each in resources for method in each.get("resourceMethods", {}).values()]
+        assert [method["methodIntegration"]["timeoutInMillis"] for method in methods] == [timeout] * 3
 
 
 def test_api_gets_a_new_deployment_only_when_it_changes(emulator: dict[str, str], checkout: Path) -> None:
