@@ -11,18 +11,18 @@ import pydantic  # noqa: E402
 from loguru import logger  # noqa: E402
 
 TESTED = ("fastapi-0.165.0", "pydantic-2.14.3")  # as in requirements.lock
-tested = all((Path(pydantic.__file__).parents[1] / f"{each}.dist-info").exists() for each in TESTED)
-if tested:
+if tested := all((Path(pydantic.__file__).parents[1] / f"{each}.dist-info").exists() for each in TESTED):
     from pydantic._internal import _config, _fields, _namespace_utils
 
     rebuild = vars(pydantic.BaseModel)["model_rebuild"]
 
     def rebuild_later(model: type[pydantic.BaseModel], /, **arguments: object) -> object:
-        if not arguments:  # FastAPI's own call. pydantic calls it with arguments, on first use of a model.
-            names, config = _namespace_utils.NsResolver(), _config.ConfigWrapper(model.model_config)
-            fields = _fields.rebuild_model_fields(model, config_wrapper=config, ns_resolver=names, typevars_map={})
-            model.__pydantic_fields__ = fields[0]
-        return rebuild.__func__(model, **arguments) if arguments else None
+        if arguments:  # pydantic calls it on first use of the model
+            return rebuild.__func__(model, **arguments)
+        names, config = _namespace_utils.NsResolver(), _config.ConfigWrapper(model.model_config)
+        fields = _fields.rebuild_model_fields(model, config_wrapper=config, ns_resolver=names, typevars_map={})
+        model.__pydantic_fields__ = fields[0]
+        return None
 
     # FastAPI defines its models of an OpenAPI document. pydantic builds each of them on first use, for /openapi.json.
     pydantic.BaseModel.model_config["defer_build"] = True
@@ -33,7 +33,7 @@ if tested:
     for model in (models := [pydantic.BaseModel]):
         model.model_config.pop("defer_build", None)
         models += model.__subclasses__()
-    # FastAPI would import pydantic.v1 to ask whether a class is one of its models. None is, until somebody imports it.
+    # FastAPI imports pydantic.v1 to ask whether a class is a model of it. Before anybody imports it, no class can be.
     ask = shared.is_pydantic_v1_model_class
     shared.is_pydantic_v1_model_class = lambda cls: "pydantic.v1" in sys.modules and ask(cls)
 

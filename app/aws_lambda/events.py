@@ -37,7 +37,7 @@ class _RestContext(TypedDict):
 
 
 class RestEvent(_Event):
-    """Of a REST API: https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html"""
+    """A REST API sends it: https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html"""
 
     resource: str
     path: str
@@ -70,7 +70,7 @@ class HttpEvent(_Event):
 
 
 class AlbEvent(_Event):
-    """Of a load balancer: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html"""
+    """A load balancer sends it: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html"""
 
     path: str
     httpMethod: str

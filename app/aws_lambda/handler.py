@@ -58,9 +58,11 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
         scope["state"] = state.copy()
         try:
             response = HTTPCycle(scope, body)(run)
-        except AttributeError:
+        except AttributeError:  # the response has no status or no body
             raise RuntimeError("The application sent no complete response") from None
-        headers = [each for each in response["headers"] if each[0].lower() != CORRELATION_ID_HEADER.encode()]
+        # ASGI has values in Latin-1, and Mangum reads UTF-8.
+        headers = [[name.lower(), value.decode("latin-1").encode()] for name, value in response["headers"]]
+        headers = [header for header in headers if header[0] != CORRELATION_ID_HEADER.encode()]
         response["headers"] = [*headers, [CORRELATION_ID_HEADER.encode(), correlation_id.encode()]]
         answer: Answer = source(response)
         if len(answer["body"]) > MOST_BYTES // 6:  # JSON may need six bytes for a character
@@ -88,6 +90,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
             return envelope | {"headers": headers}
 
         with logger.contextualize(**ids):
+            # An event like none is compared with the guide's.
             problems = describe_problems(event, getattr(source, "shape", RestEvent))
             try:
                 scope, body = (source.scope, source.body) if not problems else ({}, b"")
@@ -104,8 +107,10 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
             except (Exception, asyncio.CancelledError) as error:
                 scope.setdefault("aws.error", error)
                 result = answer(500, INTERNAL_ERROR)
+            # pop(): the error refers to the scope, and the two would keep the request's body in memory.
+            failure = scope.pop("aws.error", None)
             caller = {"caller": source.caller} if source.caller else {}
-            log_request(method, path, result["statusCode"], started, scope.get("aws.error"), **caller)
+            log_request(method, path, result["statusCode"], started, failure, **caller)
             return result
 
     return handler

@@ -36,12 +36,11 @@ def start_lifespan(app: ASGI) -> dict[str, Any]:
         return {}
 
     def stop() -> None:
-        atexit.unregister(stop)
         try:
             cycle.__exit__(None, None, None)
-        except LifespanFailure:
-            failure = cycle.exception
-            logger.opt(exception=failure and (failure.__context__ or failure)).error("The application failed to stop")
+        except LifespanFailure as failure:
+            error = cycle.exception or failure
+            logger.opt(exception=error.__context__ or error).error("The application failed to stop")
 
     atexit.register(stop)
     if ON_LAMBDA not in os.environ or threading.current_thread() is not threading.main_thread():
@@ -53,13 +52,17 @@ def start_lifespan(app: ASGI) -> dict[str, Any]:
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
     signal.signal(signal.SIGTERM, lambda *_: None)
+    # A child process must not write to this pipe, and must end on SIGTERM.
+    os.register_at_fork(
+        after_in_child=lambda: (signal.set_wakeup_fd(-1), signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    )
 
     def stop_on_sigterm() -> None:
         while os.read(reader, 1)[0] != signal.SIGTERM:
             pass
         while cycle.loop.is_running():
             time.sleep(0.01)
-        stop()
+        atexit._run_exitfuncs()
         os._exit(0)
 
     threading.Thread(target=stop_on_sigterm, daemon=True).start()

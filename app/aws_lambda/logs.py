@@ -13,6 +13,7 @@ from loguru import logger
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # a variable that only Lambda and its emulators set
 _READABLE = "{time:HH:mm:ss.SSS} | <level>{level: <8}</level> | {extra[correlation_id]} - <level>{message}</level>"
+_LONGEST_EXCEPTION = 64 * 1024  # in characters: CloudWatch would cut the line, and it would be no JSON any more
 _encode = json.JSONEncoder(default=str).encode  # json.dumps() would build an encoder for every line
 
 
@@ -55,7 +56,7 @@ def _write_json(message: "loguru.Message") -> None:
     line = {"timestamp": timestamp, "level": record["level"].name, "message": record["message"]}
     line = line | record["extra"] | line  # extra= must not overwrite timestamp, level or message
     if record["exception"]:
-        line["exception"] = "".join(traceback.format_exception(record["exception"].value))
+        line["exception"] = "".join(traceback.format_exception(record["exception"].value))[:_LONGEST_EXCEPTION]
     sys.stdout.write(_encode(line) + "\n")
 
 

@@ -22,11 +22,8 @@ class RestApi(APIGateway):
     @cached_property
     def scope(self) -> Scope:
         scope = super().scope
-        lists = self.event.get("multiValueHeaders") or {}
-        if any(len(values) > 1 for values in lists.values()):  # Mangum joins them
-            headers = {name.lower(): [value] for name, value in (self.event.get("headers") or {}).items()}
-            headers |= {name.lower(): values for name, values in lists.items()}
-            scope["headers"] = [[name.encode(), value.encode()] for name in headers for value in headers[name]]
+        if lists := self.event.get("multiValueHeaders"):  # Mangum joins the values of one name
+            scope["headers"] = [[name.lower().encode(), each.encode()] for name in lists for each in lists[name]]
         return _set_paths(scope, *self._split_path())
 
     def _split_path(self) -> tuple[str, str]:
@@ -34,13 +31,15 @@ class RestApi(APIGateway):
         path, public_path = self.event["path"], self.event["requestContext"].get("path")
         if not public_path:  # the guide's event has none
             return "", path
-        own_path = path  # without the stage, which only the public path has
-        if path == public_path:  # with the base path, which the resource and its parameters lack
-            parameters = self.event.get("pathParameters") or {}
-            own_path = re.sub(r"{([^{}+]*)\+?}", lambda name: parameters.get(name[1], name[0]), self.event["resource"])
-        whole, end = unquote(public_path).rstrip("/"), unquote(own_path).rstrip("/")
-        root = whole.removesuffix(end) if whole.endswith(end) else ""
-        return root, path.removeprefix(root) if path == public_path else path
+        if path != public_path:  # only the public path has the stage
+            return _remove_end(public_path, path), path
+        # Both have the base path. The resource has only what comes behind it.
+        parameters = self.event.get("pathParameters") or {}
+        resource = self.event["resource"]
+        # 10: a caller could write thousands of long ones.
+        own_path = re.sub(r"{([^{}+]*)\+?}", lambda name: parameters.get(name[1], name[0]), resource, count=10)
+        base_path = _remove_end(path, own_path) or _remove_end(unquote(path), own_path)
+        return base_path, path.removeprefix(base_path)
 
     @property
     def caller(self) -> str | None:
@@ -72,6 +71,12 @@ class LoadBalancer(ALB):
     @cached_property
     def scope(self) -> Scope:
         return _set_paths(super().scope, "", self.event["path"])
+
+
+def _remove_end(path: str, end: str) -> str:
+    """What comes before an end of a path. Nothing if it has another end."""
+    path, end = path.rstrip("/"), end.rstrip("/")
+    return path.removesuffix(end) if path.endswith(end) else ""
 
 
 def _set_paths(scope: Scope, root: str, path: str) -> Scope:

@@ -95,6 +95,10 @@ def make_app() -> FastAPI:
     async def read_latin() -> Response:
         return Response("größe".encode("latin-1"), media_type="text/plain; charset=latin-1")
 
+    @app.get("/latin-header")
+    async def read_latin_header() -> Response:
+        return Response(headers={"x-name": "größe"}, media_type="text/plain")
+
     @app.get("/stream")
     async def stream() -> StreamingResponse:
         return StreamingResponse(iter([b"one,", b"two,", b"three"]), media_type="text/csv")

@@ -133,6 +133,23 @@ def test_lifespan_stops_on_sigterm_at_once(blocked_in: str) -> None:
         assert (process.returncode, time.monotonic() - started < 2) == (0, True)
 
 
+def test_child_process_ends_on_sigterm_and_leaves_the_lifespan_alone() -> None:
+    code = f"""
+{POOL}
+handler = create_handler(app)
+import os, signal, time
+child = os.fork()
+if not child:
+    time.sleep(60)
+time.sleep(0.2)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+time.sleep(0.2)
+print("still here")
+"""
+    assert run(code, **ON_LAMBDA) == ["open", "-15", "still here", "close"]
+
+
 def make_bare(how: str) -> Any:
     """An ASGI function that does not know the lifespan, in one of the ways there are."""
 

@@ -128,6 +128,16 @@ handler = create_handler(app)
     assert line["exception"].endswith("RuntimeError: failed\n")
 
 
+def test_log_of_a_long_exception_is_cut() -> None:
+    setup = """
+@app.get("/fail")
+async def fail():
+    raise RuntimeError("a" * 5_000_000)
+"""
+    (line,) = invoke_and_parse({**GUIDE, "path": "/fail"}, setup=setup)
+    assert len(line["exception"]) == 64 * 1024
+
+
 def test_log_of_a_background_task_that_fails_has_the_status_that_the_client_got() -> None:
     setup = """
 from fastapi import BackgroundTasks
