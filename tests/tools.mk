@@ -54,7 +54,7 @@ lock: .uv/bin/uv ## Renew requirements.lock from requirements.txt, or PACKAGE=â€
 
 fuzz: requirements ## Send the handler CASES made-up events, others each time
 	@[ "$(CASES)" -gt 0 ] 2>/dev/null || { echo "CASES=$(CASES) is not a number of events: 100000, for example" >&2; exit 1; }
-	CASES=$(CASES) "$(env)/bin/python" -m pytest tests/unit/test_fuzz.py --hypothesis-show-statistics
+	CASES=$(CASES) "$(env)/bin/python" -m pytest --numprocesses=0 tests/unit/test_fuzz.py --hypothesis-show-statistics
 
 # .bench is made anew: it holds what runs on Lambda and no more. Lambda's runtime client is apart, as in the image.
 bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal FastAPI app
