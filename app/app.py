@@ -5,8 +5,13 @@ from fastapi import FastAPI
 from app.aws_lambda import create_handler, log_requests
 from app.routers import goodbye, hello
 
-# A slash redirect is a second request, which the client would have to sign again; the routers serve both spellings.
-app = FastAPI(title="hello-lambda", redirect_slashes=False)
+app = FastAPI(
+    title="hello-lambda",
+    # A client would have to sign a redirect again, so the routers serve both spellings.
+    redirect_slashes=False,
+    # FastAPI would look for OpenTelemetry at each request. Remove this line if you use it.
+    telemetry={"tracing": False, "metrics": False, "logs": False},
+)
 app.include_router(hello.router)
 app.include_router(goodbye.router)
 

@@ -33,16 +33,19 @@ def collect_ids(event: Any, context: Any) -> dict[str, str]:
     Through a non-proxy integration the caller writes the event: `api_gateway_request_id` proves nothing there.
     """
     event = event if isinstance(event, dict) else {}
-    ids = {"aws_request_id": getattr(context, "aws_request_id", None)}
-    if isinstance(event.get("requestContext"), dict):
-        ids["api_gateway_request_id"] = event["requestContext"].get("requestId")
     candidate = None
     for headers in (event.get("headers"), event.get("multiValueHeaders")):
         for name, value in headers.items() if isinstance(headers, dict) else ():
             if name.lower() == CORRELATION_ID_HEADER:
                 candidate = value[-1] if isinstance(value, list) and value else value
-    texts = {name: value[:128] for name, value in ids.items() if isinstance(value, str)}
-    return {"correlation_id": choose_correlation_id(candidate), **texts}
+    ids = {"correlation_id": choose_correlation_id(candidate)}
+    request_context = event.get("requestContext")
+    gateway_id = request_context.get("requestId") if isinstance(request_context, dict) else None
+    if isinstance(gateway_id, str):
+        ids["api_gateway_request_id"] = gateway_id[:128]
+    if lambda_id := getattr(context, "aws_request_id", None):
+        ids["aws_request_id"] = lambda_id
+    return ids
 
 
 def log_request(
