@@ -29,7 +29,7 @@ rename: requirements ## Rename the application in every file, for example to NAM
 	"$(env)/bin/ruff" format --quiet
 
 test_all: requirements ## Run every test, and say which were skipped and why
-	"$(env)/bin/python" -m pytest tests
+	"$(env)/bin/python" -m pytest tests/faults tests/emulated tests/unit
 
 lint: requirements .scanners/bin/checkov ## Run every check: format, types, templates, scripts, workflows
 	@failed=0; check() { echo "$$*"; "$$@" || failed=1; }; \
