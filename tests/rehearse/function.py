@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
@@ -30,13 +29,23 @@ IMPORT = "import sys, importlib; sys.path[:0] = sys.argv[2:]; importlib.import_m
 
 class Function:
     def __init__(self, endpoint: str, region: str, folder: Path) -> None:
-        # An invocation must not run twice. With LOAD, 16 clients send at once.
-        config = botocore.config.Config(retries={"total_max_attempts": 1}, max_pool_connections=64, proxies={})
-        credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        create_client = partial(botocore.session.Session(profile=None).create_client, region_name=region)
-        self.client: Any = create_client("lambda", endpoint_url=endpoint, config=config, **credentials)
+        self.endpoint, self.region = endpoint, region
+        self.client = self.connect("lambda")
         self.folder = folder / "function"
         self.entry_point = re.findall(r'^CMD \["(.+)"\]', (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
+
+    def connect(self, service: str) -> Any:
+        """A client of the emulated account."""
+        # An invocation must not run twice. With LOAD, 16 clients send at once.
+        config = botocore.config.Config(retries={"total_max_attempts": 1}, max_pool_connections=64, proxies={})
+        return botocore.session.Session().create_client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.endpoint,
+            config=config,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
 
     def create_from_zip(self, role: str) -> str:
         """Returns how large the zip is. Raises RuntimeError with the traceback if app/ does not import."""
@@ -48,8 +57,11 @@ class Function:
     def update_from_zip(self) -> None:
         """Raises RuntimeError as above. The function then goes on with its code."""
         code = self.zip_app()
-        self.client.get_waiter("function_updated_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 1})
-        self.client.update_function_code(FunctionName=NAME, ZipFile=code)
+        try:
+            self.client.get_waiter("function_updated_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 1})
+            self.client.update_function_code(FunctionName=NAME, ZipFile=code)
+        except (BotoCoreError, ClientError) as error:
+            raise RuntimeError(str(error)) from None
 
     def zip_app(self) -> bytes:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -61,7 +73,10 @@ class Function:
         command = [sys.executable, "-I", "-S", "-B", "-c", IMPORT, module, str(code), str(libraries)]
         process = subprocess.run(command, capture_output=True, text=True, timeout=60)
         if process.returncode:
-            raise RuntimeError(process.stderr.replace(f"{code}{os.sep}", ""))
+            traceback = process.stderr.replace(f"{code}{os.sep}", "")
+            raise RuntimeError(
+                re.sub(r"(?<=\(most recent call last\):\n).*?(?=  File \"app)", "", traceback, count=1, flags=re.DOTALL)
+            )
         return Path(archive).read_bytes()
 
     def answer(self, event: bytes) -> tuple[int, bytes]:

@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,9 +41,13 @@ class Rehearsal:
     """An emulated account, an environment for commands that use it, and a guard that ends what they start."""
 
     def __init__(self, port: int = 0, *, in_image: bool = True) -> None:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
         guard = [sys.executable, str(Path(__file__).with_name("guard.py"))]
         self.guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)
         self.skipped = 0
+        threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
         self.tell_guard("watch folder", self.folder)
         self.port = port or find_free_port()
@@ -64,7 +69,7 @@ class Rehearsal:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
+            if not name.startswith(("MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
         }
         # .aws-cli comes last: only a machine without an aws CLI uses it.
         path = os.pathsep.join([inherited["PATH"], str(ROOT / ".aws-cli/bin")])
@@ -74,8 +79,6 @@ class Rehearsal:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
             "ENV_FILE": str(self.env_file),
@@ -109,8 +112,8 @@ class Rehearsal:
         self.tell_guard("watch group", process.pid)
         return process, Path(log)
 
-    def start(self, *command: str, url: str, **settings: str) -> None:
-        """Starts a program in the background, and waits until it answers at a URL."""
+    def start(self, *command: str, url: str, **settings: str) -> tuple[subprocess.Popen[str], Path]:
+        """Starts a program in the background, waits until it answers at a URL, and returns it with its output's file."""
         process, log = self.spawn(*command, stdin=subprocess.DEVNULL, settings=settings)
         deadline = time.monotonic() + TIMEOUT
         while not answers(url):
@@ -119,6 +122,7 @@ class Rehearsal:
             time.sleep(0.1)
         if process.poll() is not None:
             raise RuntimeError(f"another program answers at {url}\n{log.read_text()}")
+        return process, log
 
     def run(self, *command: str, stdin: str = "", timeout: float = TIMEOUT) -> str:
         """Runs a command, and returns its output. Raises RuntimeError with the output if the command fails."""
@@ -168,10 +172,33 @@ class Rehearsal:
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+            # The code of its functions goes there, and the guard deletes it.
+            "TMPDIR": str(self.folder),
             # LOAD starts 16 containers at once. With the default of 10 s a slow Docker loses requests.
             "MINISTACK_DOCKER_TIMEOUT": "60",
         }
-        self.start(sys.executable, "-m", "ministack", url=f"{self.endpoint}/_ministack/health", **settings)
+        # As ministack starts itself in the background, but in one process and with an access log.
+        server = [
+            sys.executable,
+            "-m",
+            "hypercorn",
+            "ministack.app:app",
+            "--workers",
+            "0",
+            "--bind",
+            f"127.0.0.1:{self.port}",
+        ]
+        access_log = [
+            "--log-level",
+            "info",
+            "--access-logfile",
+            "-",
+            "--access-logformat",
+            "request %(m)s %(U)s %(s)s %(L)s",
+        ]
+        self.emulator, self.emulator_log = self.start(
+            *server, *access_log, url=f"{self.endpoint}/_ministack/health", **settings
+        )
 
     def check_account(self) -> str:
         account = self.run_aws("sts", "get-caller-identity", "--query", "Account").strip()
@@ -179,11 +206,13 @@ class Rehearsal:
             raise RuntimeError(f"this is account {account}, and not the emulator's {ACCOUNT_ID}: not a step further")
         return account
 
-    def deploy(self) -> None:
-        """Takes the steps of `make deploy`. Then .env has the API's address on the emulator, not on AWS."""
+    def deploy(self, without: Sequence[str] = ()) -> None:
+        """Takes the steps of `make deploy`, without some. Then .env has the API's address on the emulator, not on AWS."""
         makefile = (ROOT / "Makefile").read_text()
         (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
         for target in targets.split():
+            if target in without:
+                continue
             if self.in_image or target not in NEED_IMAGE:
                 self.step(f"make {target}", partial(self.make, target))
             else:
@@ -210,6 +239,13 @@ def connect(endpoint: str, folder: Path) -> tuple["Function", "Forwarder"]:
 
     function = Function(endpoint, REGION, folder)
     return function, Forwarder(function)
+
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process when make was killed, which no signal tells."""
+    while os.getppid() == parent:
+        time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
