@@ -38,7 +38,8 @@ Its settings are in {env_file}. Try in another terminal, here:
 
 A second user, whom no policy allows, gets 403:
 
-  local_aws() {{ AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test {aws} --endpoint-url {url} --region {region} "$@"; }}
+  local_aws() {{ env -u AWS_PROFILE -u AWS_SESSION_TOKEN AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \\
+    {aws} --endpoint-url {url} --region {region} "$@"; }}
   local_aws iam create-user --user-name stranger
   key=$(local_aws iam create-access-key --user-name stranger --output text \\
     --query "join(':', AccessKey.[AccessKeyId, SecretAccessKey])")
