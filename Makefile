@@ -37,7 +37,7 @@ ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_ACCESS_KEY AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
 .NOTPARALLEL:
-.PHONY: help create_environment requirements run_app test build_image run_container run_lambda
+.PHONY: help create_environment requirements run_app test build_image run_container run_lambda run_api
 help: ## Show this help
 	@awk -F ' *(:.*## |[?]= *)' '/^##@/ {print "\n" substr($$0, 5)} \
 	  /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2} \
@@ -82,6 +82,9 @@ run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda em
 	.rie/aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) \
 	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler
 
+run_api: requirements ## Run the secured API on an emulated AWS, and reload the app on changes
+	@exec "$(env)/bin/python" tests/rehearse/run_api.py "$(API_PORT)" "$(IMAGE)"
+
 ##@ Deploy to AWS: step by step
 .PHONY: check_account create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function \
   update_lambda_function create_api create_invoker invoke deploy status images logs
@@ -96,8 +99,7 @@ function = $$(aws lambda list-functions --query "Functions[?FunctionName=='$(APP
 output = $$(aws cloudformation describe-stacks --output text \
   --query "Stacks[?StackName=='$(APP_NAME)-$1'].Outputs[] | [?OutputKey=='$2'].OutputValue")
 
-check_account:
-	@aws/require aws docker account AWS_REGION ARCHITECTURE ENV_FILE
+check_account: ; @aws/require aws docker account AWS_REGION ARCHITECTURE ENV_FILE
 
 create_ecr_repository: ## Create the repository for the image
 	@aws/require aws AWS_REGION
@@ -115,8 +117,7 @@ create_lambda_role: requirements ## Create the function's role and its log group
 	@aws/require aws AWS_REGION ENV_FILE
 	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-role --template-file aws/role.yaml \
 	  --parameter-overrides AppName=$(APP_NAME) --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM
-	arn=$(call output,role,RoleArn) && \
-	  "$(env)/bin/python" aws/env_file.py AWS_LAMBDA_ROLE_ARN="$$arn"
+	arn=$(call output,role,RoleArn) && "$(env)/bin/python" aws/env_file.py AWS_LAMBDA_ROLE_ARN="$$arn"
 
 create_lambda_function: ## Create the function from the pushed image, unless it exists
 	@aws/require aws AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN ARCHITECTURE
@@ -143,8 +144,7 @@ create_api: requirements ## Create the REST API, secured with IAM, and deploy it
 	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-api --template-file "$(ENV_FILE).api.yaml" \
 	  --parameter-overrides AppName=$(APP_NAME) EmulatorUrl=$(EMULATOR_URL) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000 \
 	  --no-fail-on-empty-changeset
-	endpoint=$(call output,api,Endpoint) && \
-	  "$(env)/bin/python" aws/env_file.py API_SECURE_ENDPOINT="$$endpoint"
+	endpoint=$(call output,api,Endpoint) && "$(env)/bin/python" aws/env_file.py API_SECURE_ENDPOINT="$$endpoint"
 
 create_invoker: requirements ## Create the user who may invoke the API, and the access key
 	@aws/require aws AWS_REGION ENV_FILE

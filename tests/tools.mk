@@ -12,6 +12,9 @@ NAME ?=
 CASES ?= 100000
 # How often `make bench` measures each variant.
 BENCH_ROUNDS ?= 15
+# The secured API of `make run_api`. With IMAGE=yes its function runs in the image, and is not reloaded.
+API_PORT ?= 8000
+IMAGE ?= no
 # How many requests the rehearsal sends, from 16 clients at once.
 LOAD ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -66,7 +69,7 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 	PYTHONPATH=tests/rehearse .bench/bin/python tests/bench/run.py $(BENCH_ROUNDS) $(LOCAL_IMAGE)
 
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, destroy it
-	@"$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)"
+	@exec "$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)"
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache .env*.api.yaml

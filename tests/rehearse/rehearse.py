@@ -15,44 +15,53 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from checks import call_with_curl, check_nothing_is_left, invoke, send_load
+
+if TYPE_CHECKING:
+    from function import Forwarder, Function
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNT_ID = "123456789012"  # as in AWS's documentation
 REGION = "eu-central-1"
 TIMEOUT = 900  # seconds for one step
-NEED_FUNCTION = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
+NEED_IMAGE = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
 
 
 class Rehearsal:
     """An emulated account, an environment for commands that use it, and a guard that ends what they start."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0, *, in_image: bool = True) -> None:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
         guard = [sys.executable, str(Path(__file__).with_name("guard.py"))]
         self.guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)
         self.skipped = 0
+        threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
         self.tell_guard("watch folder", self.folder)
-        self.port, self.lambda_port = find_free_port(), find_free_port()
+        self.port = port or find_free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.function, self.forwarder = connect(self.endpoint, self.folder)
         self.env_file = self.folder / ".env"
         self.env_file.write_text(f"AWS_ACCOUNT_ID={ACCOUNT_ID}\nAWS_REGION={REGION}\n")
         self.environment = self.make_environment()
         has_docker = shutil.which("docker") is not None
         self.has_engine = has_docker and not subprocess.run(["docker", "version"], capture_output=True).returncode
         # Docker Desktop's engine runs in a virtual machine, and cannot push to 127.0.0.1 of this machine.
-        self.has_function = self.has_engine and sys.platform == "linux"
-        if self.has_engine:
+        self.in_image = in_image and self.has_engine and sys.platform == "linux"
+        if self.in_image:
             self.tell_guard("watch registry", self.environment["ECR_REGISTRY"])
-            self.tell_guard("watch container", self.environment["LAMBDA_CONTAINER_NAME"])
             self.tell_guard("watch image", self.environment["LOCAL_IMAGE"])
 
     def make_environment(self) -> dict[str, str]:
@@ -60,7 +69,7 @@ class Rehearsal:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
+            if not name.startswith(("MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
         }
         # .aws-cli comes last: only a machine without an aws CLI uses it.
         path = os.pathsep.join([inherited["PATH"], str(ROOT / ".aws-cli/bin")])
@@ -70,16 +79,12 @@ class Rehearsal:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
             "ENV_FILE": str(self.env_file),
             "ECR_REGISTRY": f"127.0.0.1:{self.port}",
-            "EMULATOR_URL": f"http://127.0.0.1:{self.lambda_port}/2015-03-31/functions/function/invocations",
+            "EMULATOR_URL": f"http://127.0.0.1:{self.forwarder.server_port}/",
             "LOCAL_IMAGE": f"hello-lambda:rehearsal-{self.port}",
-            "LAMBDA_PORT": str(self.lambda_port),
-            "LAMBDA_CONTAINER_NAME": f"hello-lambda-rehearsal-{self.port}",
             "CONFIRM": "yes",
             "PYTHON": sys.executable,
         }
@@ -107,8 +112,8 @@ class Rehearsal:
         self.tell_guard("watch group", process.pid)
         return process, Path(log)
 
-    def start(self, *command: str, url: str, **settings: str) -> None:
-        """Starts a program in the background, and waits until it answers at a URL."""
+    def start(self, *command: str, url: str, **settings: str) -> tuple[subprocess.Popen[str], Path]:
+        """Starts a program in the background, waits until it answers at a URL, and returns it with its output's file."""
         process, log = self.spawn(*command, stdin=subprocess.DEVNULL, settings=settings)
         deadline = time.monotonic() + TIMEOUT
         while not answers(url):
@@ -117,6 +122,7 @@ class Rehearsal:
             time.sleep(0.1)
         if process.poll() is not None:
             raise RuntimeError(f"another program answers at {url}\n{log.read_text()}")
+        return process, log
 
     def run(self, *command: str, stdin: str = "", timeout: float = TIMEOUT) -> str:
         """Runs a command, and returns its output. Raises RuntimeError with the output if the command fails."""
@@ -133,11 +139,8 @@ class Rehearsal:
     def make(self, target: str) -> None:
         self.run("make", target)
 
-    def step(self, name: str, action: Callable[[], str | None], *, needs_function: bool = False) -> None:
+    def step(self, name: str, action: Callable[[], str | None]) -> None:
         """Runs an action, and prints its result and time in one line. Exits if the action raises RuntimeError."""
-        if needs_function and not self.has_function:
-            self.skip(name, "the function needs a Docker engine, on Linux")
-            return
         started = time.monotonic()
         try:
             result = action()
@@ -155,8 +158,6 @@ class Rehearsal:
         self.step("an aws CLI", self.find_aws_cli)
         self.step(f"an emulated AWS account on 127.0.0.1:{self.port}", self.start_emulator)
         self.step("it is the emulator's account", self.check_account)
-        where = "in its container" if self.has_engine else "without a container"
-        self.step(f"the Lambda runtime on 127.0.0.1:{self.lambda_port}, {where}", self.start_lambda)
 
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
@@ -171,10 +172,33 @@ class Rehearsal:
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+            # The code of its functions goes there, and the guard deletes it.
+            "TMPDIR": str(self.folder),
             # LOAD starts 16 containers at once. With the default of 10 s a slow Docker loses requests.
             "MINISTACK_DOCKER_TIMEOUT": "60",
         }
-        self.start(sys.executable, "-m", "ministack", url=f"{self.endpoint}/_ministack/health", **settings)
+        # As ministack starts itself in the background, but in one process and with an access log.
+        server = [
+            sys.executable,
+            "-m",
+            "hypercorn",
+            "ministack.app:app",
+            "--workers",
+            "0",
+            "--bind",
+            f"127.0.0.1:{self.port}",
+        ]
+        access_log = [
+            "--log-level",
+            "info",
+            "--access-logfile",
+            "-",
+            "--access-logformat",
+            "request %(m)s %(U)s %(s)s %(L)s",
+        ]
+        self.emulator, self.emulator_log = self.start(
+            *server, *access_log, url=f"{self.endpoint}/_ministack/health", **settings
+        )
 
     def check_account(self) -> str:
         account = self.run_aws("sts", "get-caller-identity", "--query", "Account").strip()
@@ -182,23 +206,46 @@ class Rehearsal:
             raise RuntimeError(f"this is account {account}, and not the emulator's {ACCOUNT_ID}: not a step further")
         return account
 
-    def start_lambda(self) -> None:
-        target = "run_container" if self.has_engine else "run_lambda"
-        with locked():
-            self.start("make", target, url=f"http://127.0.0.1:{self.lambda_port}/")
-
-    def deploy(self) -> None:
-        """Takes the steps of `make deploy`. Then .env has the API's address on the emulator, not on AWS."""
+    def deploy(self, without: Sequence[str] = ()) -> None:
+        """Takes the steps of `make deploy`, without some. Then .env has the API's address on the emulator, not on AWS."""
         makefile = (ROOT / "Makefile").read_text()
         (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
         for target in targets.split():
-            self.step(f"make {target}", partial(self.make, target), needs_function=target in NEED_FUNCTION)
-        stage = rf"http://localhost:{self.port}/restapis/\1/\2/_user_request_"
+            if target in without:
+                continue
+            if self.in_image or target not in NEED_IMAGE:
+                self.step(f"make {target}", partial(self.make, target))
+            else:
+                self.skip(f"make {target}", "the image needs a Docker engine, on Linux")
+            if target == ("update_lambda_function" if self.in_image else "create_lambda_role"):
+                self.start_function()
+        stage = rf"http://127.0.0.1:{self.port}/_aws/execute-api/\1/\2"
         address = re.compile(r"https://([^.]+)\.execute-api\.[^/]+/([^/]+)")
         self.env_file.write_text(address.sub(stage, self.env_file.read_text()))
 
+    def start_function(self) -> None:
+        if not self.in_image:
+            role = self.read_settings()["AWS_LAMBDA_ROLE_ARN"]
+            self.step("the function from a zip of app/", partial(self.function.create_from_zip, role))
+        self.step("the function answers", self.function.check)
+
     def read_settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
+
+
+def connect(endpoint: str, folder: Path) -> tuple["Function", "Forwarder"]:
+    # `make bench` imports this module where there is no botocore.
+    from function import Forwarder, Function
+
+    function = Function(endpoint, REGION, folder)
+    return function, Forwarder(function)
+
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process when make was killed, which no signal tells."""
+    while os.getppid() == parent:
+        time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
@@ -247,7 +294,7 @@ def main() -> None:
         call_with_curl(rehearsal)
         if load != "0":
             action = partial(send_load, rehearsal, int(load))
-            rehearsal.step(f"each of {load} requests gets its own answer", action, needs_function=True)
+            rehearsal.step(f"each of {load} requests gets its own answer", action)
         rehearsal.step("make destroy", partial(rehearsal.make, "destroy"))
         rehearsal.step("nothing is left", partial(check_nothing_is_left, rehearsal))
     except KeyboardInterrupt:

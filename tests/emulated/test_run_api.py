@@ -1,0 +1,334 @@
+"""`make run_api`: called by every client, with changed code, killed, and two at once. No test needs Docker."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import pytest
+import requests
+from dotenv import dotenv_values
+from helpers import CLEAN_ENVIRONMENT, OWN_PYTHON, ROOT, load_event, require
+from rehearse import REGION, find_free_port
+from requests_aws4auth import AWS4Auth
+
+USER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real"}
+READY = "a change under app/ is deployed when it is saved"
+BROKEN = "\nimport a_module_that_is_not_there\n"
+
+
+class Api(NamedTuple):
+    checkout: Path
+    port: int
+    folder: Path  # for temporary files
+    make: subprocess.Popen[bytes]
+
+    @property
+    def output(self) -> str:
+        return (self.folder.parent / f"output-{self.port}").read_text()
+
+    @property
+    def env_file(self) -> Path:
+        return self.checkout / f".env.local.{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {name: value or "" for name, value in dotenv_values(self.env_file).items()}
+
+    def call(self, method: str, path: str, *, event: object = None) -> requests.Response:
+        """A signed request to a path of the stage."""
+        settings = self.settings
+        auth = AWS4Auth(settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"], REGION, "execute-api")
+        url = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + path
+        return requests.request(method, url, auth=auth, json=event, timeout=30)
+
+    def wait(self, is_true: Callable[[], bool], seconds: float = 10) -> float:
+        started = time.monotonic()
+        while not is_true():
+            assert time.monotonic() < started + seconds, self.output
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this tree, in a path with a space. The tests change its app/."""
+    copy = tmp_path_factory.mktemp("run_api") / "a checkout"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    return copy
+
+
+@contextmanager
+def running_api(checkout: Path, port: int, folder: Path) -> Iterator[Api]:
+    """`make run_api` from the shell of a user who has a real account. Ends it by Ctrl-C."""
+    require("aws", "curl")
+    (folder / "temporary").mkdir()
+    with (folder / f"output-{port}").open("wb") as output:
+        make = subprocess.Popen(
+            ["make", "--no-print-directory", "run_api", f"API_PORT={port}"],
+            cwd=checkout,
+            env={**CLEAN_ENVIRONMENT, **OWN_PYTHON, **USER, "TMPDIR": str(folder / "temporary")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    api = Api(checkout, port, folder / "temporary", make)
+    try:
+        api.wait(lambda: READY in api.output or make.poll() is not None, 60)
+        assert make.poll() is None, api.output
+        yield api
+    finally:
+        if make.poll() is None:
+            os.killpg(make.pid, signal.SIGINT)
+        make.wait(timeout=30)
+        api.wait(lambda: find_leftovers(api) == [], 30)
+
+
+def find_leftovers(api: Api) -> list[str]:
+    """What still runs or is still there of a run."""
+    with socket.socket() as client:
+        listens = client.connect_ex(("127.0.0.1", api.port)) == 0
+    processes = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [
+        *(["the port"] if listens else []),
+        *(line for line in processes if str(api.folder) in line or f"run_api.py {api.port}" in line),
+        *map(str, api.folder.iterdir()),
+        # The files of other ports belong to other runs.
+        *(str(path) for path in api.checkout.glob(".env.local*") if not path.suffix[1:].isdecimal()),
+        *([str(api.env_file)] if api.env_file.exists() else []),
+    ]
+
+
+@pytest.fixture(scope="module")
+def api(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running_api(checkout, find_free_port(), tmp_path_factory.mktemp("api")) as api:
+        yield api
+
+
+@pytest.fixture
+def changed(api: Api) -> Iterator[Callable[[str, str, str], None]]:
+    """Changes a file of app/ for one test. Afterwards the API has the old code again."""
+    before = {path: path.read_text() for path in (api.checkout / "app").rglob("*.py")}
+
+    def change(name: str, old: str, new: str) -> None:
+        path = api.checkout / "app" / name
+        path.write_text(before[path].replace(old, new))
+
+    yield change
+    for path, content in before.items():
+        if path.read_text() != content:
+            path.write_text(content)
+    api.wait(lambda: api.call("GET", "/hello/").text == '{"message":"Hello, World"}')
+
+
+def run_printed(api: Api, sign: str) -> subprocess.CompletedProcess[str]:
+    """Runs the first paragraph with this sign that `make run_api` printed, as one pastes it."""
+    command = next(paragraph for paragraph in api.output.split("\n\n") if sign in paragraph)
+    environment = {**CLEAN_ENVIRONMENT, **USER}
+    return subprocess.run(
+        ["sh", "-c", command], cwd=api.checkout, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_printed_example_is_answered(api: Api) -> None:
+    process = run_printed(api, "examples/invoke_secure_routes.py")
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.count("Hello, World") == 1
+    assert process.stderr.count("Missing Authentication Token") == 2
+
+
+def test_printed_curl_of_the_guides_event_is_answered(api: Api) -> None:
+    process = run_printed(api, "tests/events/guide.json")
+    assert process.stdout.endswith(" 200\n"), process
+    assert json.loads(process.stdout.removesuffix(" 200\n"))["body"] == '{"message":"Hello, World"}'
+
+
+def test_printed_curl_of_a_route_is_answered(api: Api) -> None:
+    process = run_printed(api, "/hello/")
+    assert process.stdout == '{"message":"Hello, World"} 200\n', process
+
+
+def test_printed_second_user_is_refused(api: Api) -> None:
+    process = run_printed(api, "local_aws()")
+    assert process.stdout.endswith(" 403\n"), process
+    assert "stranger is not authorized to perform: execute-api:Invoke" in process.stdout
+
+
+def test_unsigned_request_is_refused(api: Api) -> None:
+    response = requests.get(api.settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + "/hello/", timeout=30)
+    assert (response.status_code, response.json()) == (403, {"message": "Missing Authentication Token"})
+
+
+def test_request_that_botocore_signs_is_answered(api: Api) -> None:
+    settings = api.settings
+    keys = botocore.credentials.Credentials(settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"])
+    event, url = json.dumps(load_event("guide")), settings["API_SECURE_ENDPOINT"]
+    request = botocore.awsrequest.AWSRequest("POST", url, {"Content-Type": "application/json"}, event)
+    botocore.auth.SigV4Auth(keys, "execute-api", REGION).add_auth(request)
+    response = requests.post(url, event, headers=dict(request.headers), timeout=30)
+    assert (response.status_code, response.json()["statusCode"]) == (200, 200)
+
+
+def test_address_stays_the_same_from_run_to_run(api: Api) -> None:
+    address = f"http://127.0.0.1:{api.port}/_aws/execute-api/10ca1a91/default/hello-lambda"
+    assert api.settings["API_SECURE_ENDPOINT"] == address
+    assert f"The API runs until Ctrl-C, at {address}\n" in api.output
+
+
+def test_settings_are_readable_by_their_owner_alone(api: Api) -> None:
+    assert api.env_file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in api.checkout.glob(".env.local*")] == [api.env_file.name]
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", api.env_file.name], cwd=ROOT, timeout=30)
+    assert ignored.returncode == 0
+
+
+def test_request_and_the_functions_line_are_shown(api: Api) -> None:
+    api.call("GET", "/no-such-route")
+    api.wait(lambda: re.search(r"^GET /default/no-such-route 404 \d+ ms$", api.output, re.MULTILINE) is not None)
+    (line,) = [line for line in api.output.splitlines() if "no-such-route" in line and line.startswith("{")]
+    assert json.loads(line)["message"] == "GET /no-such-route 404"
+
+
+def test_events_of_many_clients_at_once_get_their_own_answers(api: Api) -> None:
+    numbers = [f"request-{number}" for number in range(96)]
+    events = [load_event("guide") | {"headers": {"x-correlation-id": number}} for number in numbers]
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(lambda event: api.call("POST", "/hello-lambda", event=event).json(), events))
+    assert [answer["headers"]["x-correlation-id"] for answer in answers] == numbers
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        [],
+        {"resource": "/hello"},
+        load_event("guide") | {"path": 1},
+        load_event("guide") | {"requestContext": {"identity": {"userArn": "arn:aws:iam::1:user/somebody"}}},
+    ],
+)
+def test_event_that_the_api_would_not_let_through_is_refused(api: Api, event: object) -> None:
+    response = api.call("POST", "/hello-lambda", event=event)
+    assert (response.status_code, response.json()) == (400, {"message": "Invalid request body"})
+
+
+def test_change_is_answered_within_seconds(api: Api, changed: Callable[[str, str, str], None]) -> None:
+    changed("routers/hello.py", "Hello, World", "Hello, Moon")
+    assert api.wait(lambda: "Moon" in api.call("GET", "/hello/").text, 30) < 5
+    assert "Moon" in api.call("POST", "/hello-lambda", event=load_event("guide")).json()["body"]
+
+
+def test_code_that_does_not_import_is_shown_and_the_old_code_goes_on(
+    api: Api, changed: Callable[[str, str, str], None]
+) -> None:
+    changed("routers/goodbye.py", '"""Says goodbye."""\n', BROKEN)
+    api.wait(lambda: "app/ does not start" in api.output)
+    assert "ModuleNotFoundError: No module named 'a_module_that_is_not_there'" in api.output
+    assert '\n  File "app/routers/goodbye.py", line 2, in <module>\n' in api.output
+    assert api.call("GET", "/goodbye/").text == '{"message":"Goodbye, World"}'
+    changed("routers/goodbye.py", "Goodbye, World", "Goodbye, Moon")
+    api.wait(lambda: api.call("GET", "/goodbye/").text == '{"message":"Goodbye, Moon"}')
+
+
+def test_package_that_the_lock_does_not_name_is_not_found(api: Api, changed: Callable[[str, str, str], None]) -> None:
+    changed("routers/hello.py", '"""Says hello."""\n', "import pytest\n")
+    api.wait(lambda: "ModuleNotFoundError: No module named 'pytest'" in api.output)
+
+
+def test_failing_function_is_a_502(api: Api, changed: Callable[[str, str, str], None]) -> None:
+    changed("app.py", "handler = create_handler(app)", "def handler(event, context):\n    raise RuntimeError")
+    api.wait(lambda: api.call("POST", "/hello-lambda", event=load_event("guide")).status_code == 502)
+    response = api.call("POST", "/hello-lambda", event=load_event("guide"))
+    assert response.json() == {"message": "Internal server error"}
+
+
+def test_second_run_on_another_port_does_not_disturb_the_first(api: Api, tmp_path: Path) -> None:
+    port = find_free_port()
+    copy = tmp_path / "another checkout"
+    shutil.copytree(api.checkout, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    with running_api(copy, port, tmp_path) as second:
+        assert second.call("GET", "/hello/").status_code == 200
+        assert second.settings["AWS_ACCESS_KEY"] != api.settings["AWS_ACCESS_KEY"]
+        assert api.call("GET", "/hello/").status_code == 200
+    assert api.call("GET", "/hello/").status_code == 200
+
+
+def run_refused(checkout: Path, port: object) -> str:
+    process = subprocess.run(
+        ["make", "--no-print-directory", "run_api", f"API_PORT={port}"],
+        cwd=checkout,
+        env={**CLEAN_ENVIRONMENT, **OWN_PYTHON},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    return process.stderr.splitlines()[0]
+
+
+def test_taken_port_is_one_clear_line(api: Api) -> None:
+    refusal = "cannot be used (Address already in use). Name another: make run_api API_PORT=8001"
+    assert run_refused(api.checkout, api.port) == f"API_PORT={api.port} {refusal}"
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "65536", ""])
+def test_port_that_is_none_is_refused(checkout: Path, port: str) -> None:
+    assert run_refused(checkout, port) == f"API_PORT={port} is not a port: 8000, for example"
+
+
+def test_file_of_the_users_is_not_overwritten(checkout: Path) -> None:
+    port = find_free_port()
+    file = checkout / f".env.local.{port}"
+    file.write_text("MY=own\n")
+    refusal = "is not a file of make run_api. Move it, or name another port: make run_api API_PORT=8001"
+    assert run_refused(checkout, port) == f"{file.name} {refusal}"
+    assert file.read_text() == "MY=own\n"
+    file.unlink()
+
+
+def find_processes(api: Api) -> dict[str, int]:
+    """The process id of make, of the script and of the emulated account."""
+    listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    patterns = {"script": f"python tests/rehearse/run_api.py {api.port} ", "emulator": f"--bind 127.0.0.1:{api.port} "}
+    found = {
+        name: int(line.split()[0])
+        for line in listing.splitlines()
+        for name, pattern in patterns.items()
+        if pattern in line
+    }
+    return found | {"make": api.make.pid}
+
+
+@pytest.mark.parametrize("victim", ["make", "script", "emulator"])
+def test_killed_run_leaves_nothing(checkout: Path, tmp_path: Path, victim: str) -> None:
+    user_file = checkout / ".env"
+    user_file.write_text("AWS_REGION=eu-west-1\n")
+    state = user_file.read_bytes(), user_file.stat().st_mtime_ns
+    with running_api(checkout, find_free_port(), tmp_path) as api:
+        os.kill(find_processes(api)[victim], signal.SIGKILL)
+        api.wait(lambda: api.make.poll() is not None)
+        assert api.make.returncode != 0
+    assert (user_file.read_bytes(), user_file.stat().st_mtime_ns) == state
+    user_file.unlink()
+
+
+def test_ctrl_c_leaves_nothing_within_seconds(checkout: Path, tmp_path: Path) -> None:
+    with running_api(checkout, find_free_port(), tmp_path) as api:
+        started = time.monotonic()
+        os.killpg(api.make.pid, signal.SIGINT)
+        api.make.wait(timeout=30)
+        assert time.monotonic() - started < 5
+        assert find_leftovers(api) == []
+        assert api.output.splitlines()[-1].endswith(">> stopped everything")

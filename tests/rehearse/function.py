@@ -1,0 +1,156 @@
+"""The function of the emulated account: from a zip where no image can be built, and invoked by POST /hello-lambda.
+
+The emulator runs a zip function as a process of this machine's Python, which has the requirements already. So the zip
+holds app/ alone.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import botocore.config
+import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NAME = "hello-lambda"
+# Imports the entry point where there is nothing but Python, app/ and what requirements.lock names.
+IMPORT = "import sys, importlib; sys.path[:0] = sys.argv[2:]; importlib.import_module(sys.argv[1])"
+
+
+class Function:
+    def __init__(self, endpoint: str, region: str, folder: Path) -> None:
+        self.endpoint, self.region = endpoint, region
+        self.client = self.connect("lambda")
+        self.folder = folder / "function"
+        self.entry_point = re.findall(r'^CMD \["(.+)"\]', (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
+
+    def connect(self, service: str) -> Any:
+        """A client of the emulated account."""
+        # An invocation must not run twice. With LOAD, 16 clients send at once.
+        config = botocore.config.Config(retries={"total_max_attempts": 1}, max_pool_connections=64, proxies={})
+        return botocore.session.Session().create_client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.endpoint,
+            config=config,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def create_from_zip(self, role: str) -> str:
+        """Returns how large the zip is. Raises RuntimeError with the traceback if app/ does not import."""
+        code = self.zip_app()
+        settings = {"Runtime": "python3.13", "Handler": self.entry_point, "MemorySize": 512, "Timeout": 28}
+        self.client.create_function(FunctionName=NAME, Role=role, Code={"ZipFile": code}, **settings)
+        return f"{len(code) / 1000:.0f} KB"
+
+    def update_from_zip(self) -> None:
+        """Raises RuntimeError as above. The function then goes on with its code."""
+        code = self.zip_app()
+        try:
+            self.client.get_waiter("function_updated_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 1})
+            self.client.update_function_code(FunctionName=NAME, ZipFile=code)
+        except (BotoCoreError, ClientError) as error:
+            raise RuntimeError(str(error)) from None
+
+    def zip_app(self) -> bytes:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        code, libraries = self.folder / "code", self.folder / "libraries"
+        shutil.copytree(ROOT / "app", code / "app", ignore=shutil.ignore_patterns("__pycache__"))
+        link_requirements(libraries)
+        archive = shutil.make_archive(str(code), "zip", code)
+        module = self.entry_point.rpartition(".")[0]
+        command = [sys.executable, "-I", "-S", "-B", "-c", IMPORT, module, str(code), str(libraries)]
+        process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if process.returncode:
+            traceback = process.stderr.replace(f"{code}{os.sep}", "")
+            raise RuntimeError(
+                re.sub(r"(?<=\(most recent call last\):\n).*?(?=  File \"app)", "", traceback, count=1, flags=re.DOTALL)
+            )
+        return Path(archive).read_bytes()
+
+    def answer(self, event: bytes) -> tuple[int, bytes]:
+        """Invokes the function as API Gateway's non-proxy integration does, and returns the status and the body."""
+        if not is_valid(event):
+            return 400, b'{"message": "Invalid request body"}'
+        try:
+            result = self.client.invoke(FunctionName=NAME, Payload=event)
+        except (BotoCoreError, ClientError):
+            result = {"FunctionError": "not invoked"}
+        if "FunctionError" in result:
+            return 502, b'{"message": "Internal server error"}'
+        return 200, result["Payload"].read()
+
+    def check(self) -> str:
+        """Returns the body of the answer to the guide's event. Raises RuntimeError with what came instead."""
+        event = (ROOT / "tests/events/guide.json").read_bytes()
+        result = self.client.invoke(FunctionName=NAME, Payload=event)
+        answer = json.loads(result["Payload"].read())
+        if "FunctionError" in result or answer["statusCode"] != 200:
+            raise RuntimeError(json.dumps(answer, indent=1))
+        return str(answer["body"])
+
+
+def link_requirements(folder: Path) -> None:
+    """Makes a folder with the installed packages that requirements.lock names, and no others."""
+    folder.mkdir()
+    pins = re.findall(r"^\w[^\\\n]*", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    for requirement in map(Requirement, pins):
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        installed = distribution(requirement.name)
+        for name in {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}:
+            (folder / name).symlink_to(Path(str(installed.locate_file(name))))
+
+
+def is_valid(event: bytes) -> bool:
+    """As the model Event in aws/api.yaml says, which the emulator does not enforce."""
+    try:
+        fields = json.loads(event)
+        texts = [fields["resource"], fields["path"], fields["httpMethod"]]
+        context, query = fields["requestContext"], fields["multiValueQueryStringParameters"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(query, dict | None)
+        and isinstance(context, dict)
+        and "identity" not in context
+    )
+
+
+class Forwarder(ThreadingHTTPServer):
+    """The template's EmulatorUrl: the emulator does not hand the body of a non-proxy integration to a function."""
+
+    daemon_threads = True
+    request_queue_size = 512
+
+    def __init__(self, function: Function) -> None:
+        super().__init__(("127.0.0.1", 0), _Request)
+        self.function = function
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: Forwarder
+
+    def do_POST(self) -> None:
+        status, body = self.server.function.answer(self.rfile.read(int(self.headers["Content-Length"] or 0)))
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
