@@ -12,8 +12,9 @@ NAME ?=
 CASES ?= 100000
 # How often `make bench` measures each variant.
 BENCH_ROUNDS ?= 15
-# The secured API of `make run_api`. With IMAGE=yes its function runs in the image, and is not reloaded.
+# Where `make run_api` listens.
 API_PORT ?= 8000
+# yes: `make run_api` runs the image, and reloads nothing.
 IMAGE ?= no
 # How many requests the rehearsal sends, from 16 clients at once.
 LOAD ?= 0
@@ -78,6 +79,7 @@ clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 $(subst $() ,\ ,$(installed)):
 	@PYTHON="$(if $(filter .venv,$(env)),$(PYTHON),$(env)/bin/python)" aws/require python
 	test -x "$(env)/bin/python" || "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
+	@echo ">> installing what requirements.lock and requirements-dev.txt name into $(env)"
 	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
 	rm -f "$(env)"/.installed-* && touch "$(installed)"

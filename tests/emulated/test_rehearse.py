@@ -20,7 +20,7 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
 DEPLOYER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real"}
 EVERYWHERE = [
     *("sh", "make", "git", "curl", "awk", "cat", "cksum", "cmp", "cp", "cut", "date", "dirname", "env", "grep", "head"),
-    *("install", "ln", "mkdir", "mktemp", "mv", "rm", "sed", "sort", "tail", "touch", "tr", "uname"),
+    *("install", "ln", "ls", "mkdir", "mktemp", "mv", "rm", "sed", "sort", "tail", "touch", "tr", "uname"),
 ]
 README_STEPS = re.compile(r"^(✓|-) (.*?)(?:: .*)?(?: \(\d+\.\d s\)|, .*)$", re.MULTILINE)
 

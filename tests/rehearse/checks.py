@@ -45,13 +45,12 @@ def call(rehearsal: "Rehearsal", access_key: str, secret: str, path: str = "/hel
 
 
 def call_as_stranger(rehearsal: "Rehearsal") -> str:
-    user = ["--user-name", "a-stranger"]
-    rehearsal.run_aws("iam", "create-user", *user)
-    query = ["--query", "AccessKey.[AccessKeyId, SecretAccessKey]"]
-    key, secret = rehearsal.run_aws("iam", "create-access-key", *user, *query).split()
-    answer = call(rehearsal, key, secret)
-    rehearsal.run_aws("iam", "delete-access-key", *user, "--access-key-id", key)
-    rehearsal.run_aws("iam", "delete-user", *user)
+    iam = rehearsal.function.connect("iam")
+    iam.create_user(UserName="a-stranger")
+    key = iam.create_access_key(UserName="a-stranger")["AccessKey"]
+    answer = call(rehearsal, key["AccessKeyId"], key["SecretAccessKey"])
+    iam.delete_access_key(UserName="a-stranger", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName="a-stranger")
     return answer
 
 
@@ -65,14 +64,16 @@ def send_load(rehearsal: "Rehearsal", load: int) -> str:
 
 
 def check_nothing_is_left(rehearsal: "Rehearsal") -> None:
-    for service, operation, query in (
-        ("cloudformation", "describe-stacks", "Stacks[].StackName"),
-        ("apigateway", "get-rest-apis", "items[].name"),
-        ("lambda", "list-functions", "Functions[].FunctionName"),
-        ("iam", "list-users", "Users[].UserName"),
-        ("iam", "list-roles", "Roles[?Path=='/'].RoleName"),
-        ("ecr", "describe-repositories", "repositories[].repositoryName"),
-        ("logs", "describe-log-groups", "logGroups[].logGroupName"),
+    for service, operation, kind, name in (
+        ("cloudformation", "describe_stacks", "Stacks", "StackName"),
+        ("apigateway", "get_rest_apis", "items", "name"),
+        ("lambda", "list_functions", "Functions", "FunctionName"),
+        ("iam", "list_users", "Users", "UserName"),
+        ("iam", "list_roles", "Roles", "RoleName"),
+        ("ecr", "describe_repositories", "repositories", "repositoryName"),
+        ("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ):
-        if left := rehearsal.run_aws(service, operation, "--query", query).strip():
-            raise RuntimeError(f"{service} {operation} still shows {left}")
+        things = getattr(rehearsal.function.connect(service), operation)()[kind]
+        # Another path belongs to a role that AWS makes for itself.
+        if left := [thing[name] for thing in things if thing.get("Path", "/") == "/"]:
+            raise RuntimeError(f"{service} {operation} still shows {', '.join(left)}")

@@ -143,7 +143,8 @@ class Rehearsal:
         """Runs an action, and prints its result and time in one line. Exits if the action raises RuntimeError."""
         started = time.monotonic()
         try:
-            result = action()
+            with shown_while_running(name):
+                result = action()
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"✗ {name}\n{error}", flush=True)
             sys.exit(1)
@@ -162,6 +163,7 @@ class Rehearsal:
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
         if not Path(self.environment["REAL_AWS"]).exists():
+            print(">> installing an aws CLI into .aws-cli, since this machine has none", flush=True)
             with locked():
                 self.make(".aws-cli/bin/aws")
         return self.run("aws", "--version").split()[0]
@@ -239,6 +241,31 @@ def connect(endpoint: str, folder: Path) -> tuple["Function", "Forwarder"]:
 
     function = Function(endpoint, REGION, folder)
     return function, Forwarder(function)
+
+
+@contextmanager
+def shown_while_running(name: str) -> Iterator[None]:
+    """On a terminal, shows a step and its seconds in a line that disappears when the step has ended."""
+    if not sys.stdout.isatty():
+        yield
+        return
+    ended, started = threading.Event(), time.monotonic()
+    width = shutil.get_terminal_size().columns - 10
+
+    def show() -> None:
+        while True:
+            print(f"\r  {name[:width]} {time.monotonic() - started:.0f} s", end="", flush=True)
+            if ended.wait(0.2):
+                print("\r\033[K", end="", flush=True)
+                return
+
+    thread = threading.Thread(target=show)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def end_with_parent(parent: int) -> None:
