@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from account import running_emulator
-from guard import delete_build_steps
+from docker_leftovers import delete_build_steps
 from helpers import BASE_IMAGE, BUILD_OUTPUTS, LOCAL_IMAGE, ROOT, require, run_make, skip_or_fail
 
 from app.app import app

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from guard import delete_images
+from docker_leftovers import delete_images
 from helpers import CLEAN_ENVIRONMENT, ROOT, require, running, wait_for
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 

@@ -11,7 +11,7 @@ import httpx
 import jsonschema_rs
 import pytest
 from account import NOTHING, connect, find_api, list_everything
-from guard import delete_images
+from docker_leftovers import delete_images
 from helpers import (
     CLEAN_ENVIRONMENT,
     REGISTRY_PASSWORD,

@@ -6,15 +6,15 @@ forgotten, since others may get their numbers. The guard runs in a session of it
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+
+from docker_leftovers import ask_docker, delete_build_steps, delete_images
 
 # The first line of a file that is deleted. The user may have a file of the same name.
 MARK = "# Written by make run_api, which deletes this file when it ends.\n"
@@ -62,31 +62,6 @@ def signal_groups(groups: list[str], number: int) -> bool:
             os.killpg(int(group), number)
             left = True
     return left
-
-
-def delete_build_steps(output: str) -> None:
-    """Deletes the untagged images that a `docker build` with this output made: the legacy builder leaves them."""
-    for container in re.findall(r"^ ---> Running in (\w+)$", output, re.MULTILINE)[-1:]:
-        # A killed build takes a moment to end its last step, whose container keeps the images.
-        while ask_docker("ps", "-aq", "--filter", f"id={container}"):
-            ask_docker("rm", "--force", container)
-    steps = re.split(r"^Step \d+/\d+ : ", output, flags=re.MULTILINE)[1:]
-    made = [step for step in steps if not step.startswith("FROM") and " ---> Using cache" not in step]
-    for image in re.findall(r"^ ---> ([0-9a-f]+)$", "".join(reversed(made)), re.MULTILINE):
-        if ask_docker("image", "inspect", "--format={{.RepoTags}}", image).strip() == "[]":
-            ask_docker("rmi", image)
-
-
-def delete_images(registry: str) -> None:
-    for image in ask_docker("images", "--format={{.Repository}}:{{.Tag}}", f"{registry}/*").split():
-        ask_docker("rmi", image)
-
-
-def ask_docker(*arguments: str) -> str:
-    try:
-        return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60).stdout
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return ""
 
 
 if __name__ == "__main__":
