@@ -1,12 +1,12 @@
 ARG PYTHON_VERSION=3.13
 
-# The base that Lambda runs: it brings the runtime interface client, and the emulator for `docker run`.
-# Both stages stand on it, so that what is compiled here fits what runs there.
+# The base that Lambda runs. It brings the runtime interface client, and the emulator for `docker run`.
+# Both stages use it, so the compiled files fit Lambda's Python.
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION} AS build
 WORKDIR /build
 
-# Dependencies before code: a change of the code does not install them again. Each file has to be one that
-# the lock names by its hash, and a wheel: installing one runs no code of its own. Their programs nobody calls.
+# Dependencies before code: a change of the code does not install them again. pip accepts only wheels whose hash is in
+# the lock. Installing a wheel runs none of its code. The function needs no programs: package/bin goes.
 COPY requirements.lock ./
 RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
     --target package --requirement requirements.lock \
@@ -15,10 +15,10 @@ RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-b
 COPY app package/app/
 
 # /var/task is read-only on Lambda: what is not compiled here is compiled again at every cold start.
-# Unchecked, for nothing here changes any more. Lambda's user reads the files, whatever the umask was here.
+# unchecked-hash: Python need not compare sources, because the files never change. chmod: Lambda's user must read them.
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod -R u=rwX,go=rX package
 
-# The second stage leaves behind what only the build needed.
+# The second stage gets the package only, and none of pip's other files.
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION}
 COPY --from=build /build/package ${LAMBDA_TASK_ROOT}/
 

@@ -32,7 +32,7 @@ export ARCHITECTURE ENV_FILE AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
 # Version 1 of the aws CLI reads AWS_DEFAULT_REGION. Version 2 would stop a recipe in a pager.
 export AWS_DEFAULT_REGION := $(AWS_REGION)
 export AWS_PAGER :=
-# The shell's secret belongs to the invoker unless the shell has an AWS_ACCESS_KEY_ID. The aws CLI would use it.
+# Without AWS_ACCESS_KEY_ID, the shell's AWS_SECRET_ACCESS_KEY is the invoker's. The aws CLI must not see it.
 ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_ACCESS_KEY AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
@@ -70,7 +70,7 @@ url := http://localhost:$(LAMBDA_PORT)/2015-03-31/functions/function/invocations
 
 build_image: ## Build the container image, on the newest base image
 	@aws/require docker ARCHITECTURE
-	docker pull --quiet --platform $(platform) $(base_image) || echo ">> building on the base image that is here"
+	docker pull --quiet --platform $(platform) $(base_image) || echo ">> the pull failed: building on the local base image"
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(platform) --tag $(LOCAL_IMAGE) .
 
 run_container: build_image ## Run the image on the Lambda emulator
@@ -127,7 +127,7 @@ create_lambda_function: ## Create the function from the pushed image, unless it 
 	  --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query FunctionArn
 	aws lambda wait function-active-v2 --function-name $(APP_NAME)
 
-update_lambda_function: ## Give the function the last image or IMAGE_TAG=…, memory and time
+update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…), memory and timeout
 	@aws/require aws AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN ARCHITECTURE
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
 	aws lambda update-function-code --function-name $(APP_NAME) --image-uri $(image):$(IMAGE_TAG) \

@@ -33,7 +33,7 @@ if tested := all((Path(pydantic.__file__).parents[1] / f"{each}.dist-info").exis
     for model in (models := [pydantic.BaseModel]):
         model.model_config.pop("defer_build", None)
         models += model.__subclasses__()
-    # FastAPI imports pydantic.v1 to ask whether a class is a model of it. Before anybody imports it, no class can be.
+    # FastAPI would import pydantic.v1 to look for its models. None exists before something imports pydantic.v1.
     ask = shared.is_pydantic_v1_model_class
     shared.is_pydantic_v1_model_class = lambda cls: "pydantic.v1" in sys.modules and ask(cls)
 

@@ -32,7 +32,7 @@ delete_api: requirements ## Delete the REST API
 delete_lambda_function: ## Delete the function
 	@aws/require aws AWS_REGION
 	@api=$(call output,api,ApiId) || exit; [ -z "$$api" ] || { \
-	  echo "The API may invoke this function, but not a new one. Run make delete_invoker delete_api first" >&2; exit 1; }
+	  echo "The API of this function still exists. Run make delete_invoker delete_api first" >&2; exit 1; }
 	function=$(function) || exit; [ -z "$$function" ] || \
 	  aws lambda delete-function --function-name $(APP_NAME)
 

@@ -38,7 +38,7 @@ CAUSES = {
     "Not Found": "the method has a proxy integration, or the app has no such route: check API_SECURE_ENDPOINT",
     "Forbidden": "a resource policy or a firewall in front of the API refused the request",
     ", World": "the method is open to everybody: set its authorization to AWS_IAM and deploy the API again",
-    "": "this example does not know: see Troubleshooting in README.md",
+    "": "this example does not know this answer: see Troubleshooting in aws/README.md",
 }
 TEMPORARY = "Missing Authentication Token|token .* is invalid|not authorized to"  # for the first minute
 

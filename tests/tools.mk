@@ -1,8 +1,8 @@
 # Targets for work on this repository: checks, measurements and the rehearsal. The programs that they install are below.
 
-# Makes .venv and the like. Version 3.11 or newer.
+# The Python that creates .venv and the like, 3.11 or newer.
 PYTHON ?= python3
-# The rehearsal's function. Empty on AWS.
+# The rehearsal sets it to the URL of its function. Empty on AWS.
 EMULATOR_URL ?=
 # The one package that `make lock` renews or adds.
 PACKAGE ?=
@@ -28,7 +28,7 @@ rename: requirements ## Rename the application in every file, for example to NAM
 	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,50}' || { \
 	  echo "NAME=$(NAME): take 2 to 50 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
 	@! git grep --untracked -hI -e "$(NAME)" | grep -qv "NAME=$(NAME)" || { \
-	  echo "NAME=$(NAME) stands in these files already, for something else: take a longer one" >&2; exit 1; }
+	  echo "NAME=$(NAME) stands in these files already, for something else: take a longer name" >&2; exit 1; }
 	git grep --untracked -lzI -e $(APP_NAME) | xargs -0 perl -pi -e 's/$(APP_NAME)/$(NAME)/g'
 	"$(env)/bin/ruff" format --quiet
 
@@ -48,7 +48,7 @@ lint: requirements .scanners/bin/checkov ## Run every check: format, types, temp
 	check "$(env)/bin/jactionlint" --shellcheck "$(env)/bin/shellcheck"; \
 	exit $$failed
 
-format: requirements ## Mend the format, and what else ruff can mend
+format: requirements ## Format the code, and fix what ruff can fix
 	"$(env)/bin/ruff" check --fix
 	"$(env)/bin/ruff" format
 
@@ -56,7 +56,7 @@ lock: .uv/bin/uv ## Renew requirements.lock from requirements.txt, or PACKAGE=â€
 	UV_CUSTOM_COMPILE_COMMAND="make lock" .uv/bin/uv pip compile --quiet $(if $(PACKAGE),--upgrade-package $(PACKAGE),--upgrade) \
 	  --generate-hashes --universal --python-version 3.11 --only-binary :all: --output-file requirements.lock requirements.txt
 
-fuzz: requirements ## Send the handler CASES made-up events, others each time
+fuzz: requirements ## Send the handler CASES random events, different ones each time
 	@[ "$(CASES)" -gt 0 ] 2>/dev/null || { echo "CASES=$(CASES) is not a number of events: 100000, for example" >&2; exit 1; }
 	CASES=$(CASES) "$(env)/bin/python" -m pytest --numprocesses=0 tests/unit/test_fuzz.py --hypothesis-show-statistics
 

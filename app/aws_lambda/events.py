@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-# Mangum needs up to 180 times the size of a path, a query or headers to read them. API Gateway and load balancers let
+# Mangum needs memory of up to 180 times the size of a path, a query or headers. API Gateway and load balancers let
 # through 10 to 80 KB of these, Lambda lets through 6 MB.
 _MOST_BESIDES_BODY = 256 * 1024
 

@@ -22,14 +22,14 @@ Answer = dict[str, Any]
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MOST_BYTES = 6 * 1024 * 1024
-# Mangum takes the event loop of the thread. asyncio.run(), anywhere in the process, would have removed it.
+# Mangum uses the event loop of the thread. asyncio.run(), anywhere in the process, removes it: so the handler keeps its own.
 _LOOP = asyncio.new_event_loop()
 
 
 def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
     """Makes the function that Lambda calls with an event and a context, for any ASGI application.
 
-    It answers as API Gateway takes it from a proxy integration: 400 to an event that it cannot read, 500 to a failure.
+    Its answer has the format of a proxy integration. An event that it cannot read gets 400, and a failure gets 500.
     It never raises. In a non-proxy integration the caller would get the stack trace, with HTTP status 200:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/handle-errors-in-lambda-integration.html
 
@@ -49,7 +49,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await app(scope, receive, send)
-        except BaseException as error:  # a complete response is returned all the same
+        except BaseException as error:  # a response that was complete before is returned
             scope["aws.error"] = error
 
     def respond(source: Any, scope: Scope, body: bytes, correlation_id: str) -> Answer:
@@ -90,7 +90,7 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
             return envelope | {"headers": headers}
 
         with logger.contextualize(**ids):
-            # An event like none is compared with the guide's.
+            # An event of an unknown kind is checked as a REST event, so that the answer names the missing fields.
             problems = describe_problems(event, getattr(source, "shape", RestEvent))
             try:
                 scope, body = (source.scope, source.body) if not problems else ({}, b"")

@@ -68,7 +68,7 @@ def log_request(
 def log_requests(app: Starlette) -> None:
     """Gives the requests of a FastAPI or Starlette application their id and line, on any ASGI server."""
     build_middleware_stack = app.build_middleware_stack
-    # add_middleware() would place it inside the handling of exceptions, where it misses the answer to them.
+    # add_middleware() would place it inside Starlette's handling of exceptions, where it does not see the 500.
     app.build_middleware_stack = lambda: RequestLogMiddleware(build_middleware_stack())  # type: ignore[method-assign]
     if not {500, Exception} & set(app.exception_handlers):
         app.add_exception_handler(Exception, _answer_500)
@@ -83,7 +83,7 @@ class RequestLogMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # The Lambda handler logs its requests itself, and the application in which another is mounted logs for both.
+        # The Lambda handler writes its own line. For a mounted application, the outer one writes the line.
         if scope["type"] != "http" or "aws.event" in scope or "request_log" in scope:
             await self.app(scope, receive, send)
             return

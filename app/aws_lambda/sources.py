@@ -33,10 +33,10 @@ class RestApi(APIGateway):
             return "", path
         if path != public_path:  # only the public path has the stage
             return _remove_end(public_path, path), path
-        # Both have the base path. The resource has only what comes behind it.
+        # Behind a custom domain both begin with the base path. The resource does not.
         parameters = self.event.get("pathParameters") or {}
         resource = self.event["resource"]
-        # 10: a caller could write thousands of long ones.
+        # count: a caller could write an event with thousands of long parameters.
         own_path = re.sub(r"{([^{}+]*)\+?}", lambda name: parameters.get(name[1], name[0]), resource, count=10)
         base_path = _remove_end(path, own_path) or _remove_end(unquote(path), own_path)
         return base_path, path.removeprefix(base_path)
@@ -74,7 +74,7 @@ class LoadBalancer(ALB):
 
 
 def _remove_end(path: str, end: str) -> str:
-    """What comes before an end of a path. Nothing if it has another end."""
+    """The path without this end, or nothing if it ends otherwise."""
     path, end = path.rstrip("/"), end.rstrip("/")
     return path.removesuffix(end) if path.endswith(end) else ""
 
