@@ -26,14 +26,10 @@ class _Event(TypedDict):
     queryStringParameters: NotRequired[_ByName[str] | None]
 
 
-class _Identity(TypedDict):
-    sourceIp: NotRequired[str | None]
-    userArn: NotRequired[str | None]
-
-
-class _RestContext(TypedDict):
-    identity: NotRequired[_Identity]
-    path: NotRequired[str | None]
+_Identity = TypedDict("_Identity", {"sourceIp": NotRequired[str | None], "userArn": NotRequired[str | None]})
+_RestContext = TypedDict("_RestContext", {"identity": NotRequired[_Identity], "path": NotRequired[str | None]})
+_Http = TypedDict("_Http", {"method": str, "path": str, "sourceIp": str})
+_HttpContext = TypedDict("_HttpContext", {"http": _Http, "stage": NotRequired[str]})
 
 
 class RestEvent(_Event):
@@ -47,17 +43,6 @@ class RestEvent(_Event):
     headers: NotRequired[_ByName[str] | None]
     multiValueHeaders: NotRequired[_ByName[_List[str]] | None]
     pathParameters: NotRequired[_ByName[str] | None]
-
-
-class _Http(TypedDict):
-    method: str
-    path: str
-    sourceIp: str
-
-
-class _HttpContext(TypedDict):
-    http: _Http
-    stage: NotRequired[str]
 
 
 class HttpEvent(_Event):
