@@ -33,7 +33,8 @@ rename: requirements ## Rename the application in every file, for example to NAM
 	"$(env)/bin/ruff" format --quiet
 
 test_all: requirements ## Run every test, and say which were skipped and why
-	"$(env)/bin/python" -m pytest tests/faults tests/emulated tests/unit
+	"$(env)/bin/python" -m pytest
+	"$(env)/bin/python" -m pytest --dist=loadfile --no-loadscope-reorder tests/faults tests/emulated
 
 lint: requirements .scanners/bin/checkov ## Run every check: format, types, templates, scripts, workflows
 	@failed=0; check() { echo "$$*"; "$$@" || failed=1; }; \
