@@ -13,7 +13,7 @@ LAMBDA_PORT ?= 9000
 ARCHITECTURE ?= x86_64
 # In MB. The share of a CPU grows with it.
 LAMBDA_MEMORY ?= 512
-# In seconds. API Gateway waits one second more, at most 29.
+# In seconds. API Gateway waits one second more.
 LAMBDA_TIMEOUT ?= 28
 # The tag that the function gets. `make images` lists them.
 IMAGE_TAG ?= latest

@@ -1,4 +1,4 @@
-"""What the tests share: settings, processes, and make. Fixtures are in the conftest.py of each folder."""
+"""Settings, processes and make, for all tests. The fixtures are in conftest.py."""
 
 import json
 import os

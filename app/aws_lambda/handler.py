@@ -22,6 +22,7 @@ Answer = dict[str, Any]
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MOST_BYTES = 6 * 1024 * 1024
+_ID_HEADER = CORRELATION_ID_HEADER.encode()
 # Mangum uses the event loop of the thread. asyncio.run(), anywhere in the process, removes it: so the handler keeps its own.
 _LOOP = asyncio.new_event_loop()
 
@@ -61,9 +62,9 @@ def create_handler(app: ASGI) -> Callable[[Any, Any], Answer]:
         except AttributeError:  # the response has no status or no body
             raise RuntimeError("The application sent no complete response") from None
         # ASGI has values in Latin-1, and Mangum reads UTF-8.
-        headers = [[name.lower(), value.decode("latin-1").encode()] for name, value in response["headers"]]
-        headers = [header for header in headers if header[0] != CORRELATION_ID_HEADER.encode()]
-        response["headers"] = [*headers, [CORRELATION_ID_HEADER.encode(), correlation_id.encode()]]
+        headers = [[name, value.decode("latin-1").encode()] for name, value in response["headers"]]
+        headers = [header for header in headers if header[0].lower() != _ID_HEADER]
+        response["headers"] = [*headers, [_ID_HEADER, correlation_id.encode()]]
         answer: Answer = source(response)
         if len(answer["body"]) > MOST_BYTES // 6:  # JSON may need six bytes for a character
             size = len(json.dumps(answer, ensure_ascii=False).encode())

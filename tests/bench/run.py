@@ -92,7 +92,7 @@ def measure_emulator(figures: Figures, variant: str) -> None:
 
 
 def measure_image(image: str) -> float | None:
-    """What the image adds to its base, in MB. None if the engine does not have both."""
+    """The image's size over its base, in MB. None if the engine does not have both."""
     (version,) = re.findall(r"^ARG PYTHON_VERSION=(\S+)", DOCKERFILE, re.MULTILINE)
     base = re.findall(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE)[-1].replace("${PYTHON_VERSION}", version)
     inspect = ["docker", "image", "inspect", "--format={{.Size}}", image, base]

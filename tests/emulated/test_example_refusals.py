@@ -1,4 +1,4 @@
-"""What the example says about each refusal of the emulated API Gateway."""
+"""The example explains each refusal of the emulated API Gateway."""
 
 import json
 import subprocess

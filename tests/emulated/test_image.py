@@ -212,6 +212,16 @@ def docker_build(folder: Path, *options: str) -> subprocess.CompletedProcess[str
     return process
 
 
+def build_and_read_layers(checkout: Path, name: str, folder: Path) -> list[tarfile.TarInfo]:
+    """Builds an image of a checkout under a name, and deletes it again."""
+    build = docker_build(checkout, "--tag", name)
+    assert build.returncode == 0, build.stderr
+    try:
+        return read_layers(name, folder)
+    finally:
+        subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
+
+
 VERSION = BASE_IMAGE.rsplit(":", 1)[1].replace(".", "")
 PLANTED = [
     *(".env", ".git/planted", "app/.env", "app/secret.pem", "app/__pycache__/planted.cpython-313.pyc"),
@@ -227,13 +237,7 @@ def test_image_is_the_same_with_other_files_in_the_checkout_and_another_umask(
         (checkout / name).parent.mkdir(exist_ok=True)
         (checkout / name).write_text("planted")
     subprocess.run(["chmod", "-R", "go-rwx", str(checkout)], check=True, timeout=60)
-    name = f"{image}-planted"
-    build = docker_build(checkout, "--tag", name)
-    assert build.returncode == 0, build.stderr
-    try:
-        built = read_layers(name, tmp_path)
-    finally:
-        subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
+    built = build_and_read_layers(checkout, f"{image}-planted", tmp_path)
     assert sorted((entry.name, entry.mode) for entry in built) == sorted((entry.name, entry.mode) for entry in layers)
 
 
@@ -243,13 +247,7 @@ def test_image_holds_a_package_and_a_data_file_that_were_added_to_the_app(
     (checkout / "app/words").mkdir()
     for name in ("__init__.py", "list.txt", "id_generator.py"):
         (checkout / "app/words" / name).write_text("")
-    name = f"{image}-added"
-    build = docker_build(checkout, "--tag", name)
-    assert build.returncode == 0, build.stderr
-    try:
-        built = read_layers(name, tmp_path)
-    finally:
-        subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
+    built = build_and_read_layers(checkout, f"{image}-added", tmp_path)
     added = {entry.name for entry in built if entry.isfile()} - {entry.name for entry in layers}
     folder = "var/task/app/words"
     compiled = {f"{folder}/__pycache__/{module}.cpython-{VERSION}.pyc" for module in ("__init__", "id_generator")}

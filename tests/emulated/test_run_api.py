@@ -98,7 +98,7 @@ def running_api(checkout: Path, port: int, folder: Path) -> Iterator[Api]:
 
 
 def find_leftovers(api: Api) -> list[str]:
-    """What still runs or is still there of a run."""
+    """The processes and files that a run has left."""
     with socket.socket() as client:
         listens = client.connect_ex(("127.0.0.1", api.port)) == 0
     processes = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()

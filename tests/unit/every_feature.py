@@ -40,7 +40,7 @@ async def create_item(item: Item, notify: bool = False) -> dict[str, Any]:
 
 
 @router.get("/{name:path}", name="read_item")
-async def read_item(name: str, request: Request, tag: Annotated[list[str] | None, Depends(lambda: None)] = None) -> Any:
+async def read_item(name: str, request: Request) -> Any:
     return {"name": name, "raw_path": request.scope["raw_path"].decode(), "tags": request.query_params.multi_items()}
 
 
@@ -154,7 +154,7 @@ def make_app() -> FastAPI:
 
 
 def make_app_with_own_500() -> FastAPI:
-    """The application has a handler for whatever nobody else handles."""
+    """The application handles every exception itself."""
     app = make_app()
 
     @app.exception_handler(Exception)

@@ -13,7 +13,7 @@ from helpers import load_event
 
 STAGE = "/default"
 HOST = "api.example.com"
-# What a gateway adds to a request. uvicorn gets the same.
+# A gateway adds these headers to a request. The tests send them to uvicorn, too.
 GATEWAY_HEADERS = [
     ("Host", HOST),
     ("X-Forwarded-Proto", "http"),
@@ -139,7 +139,7 @@ def make_multi_value_alb_event(request: Request) -> dict[str, Any]:
 
 
 def read_answer(answer: dict[str, Any]) -> Response:
-    """What a client gets of the handler's answer, from any of the services."""
+    """The response that a client gets from the handler's answer, behind any of the services."""
     lists = answer.get("multiValueHeaders") or {}
     headers = [(name, value) for name, value in (answer.get("headers") or {}).items() if name not in lists]
     headers += [(name, value) for name, values in lists.items() for value in values]

@@ -66,7 +66,7 @@ def calls(tmp_path: Path) -> Callable[[], list[str]]:
 
 
 def status(*statuses: str) -> list[Answer]:
-    """What describe-stacks prints; a warning beside it is no part of the status."""
+    """Answers of describe-stacks: a status on stdout, and a warning on stderr that does not belong to it."""
     return [(0, f"{each}\n", "urllib3 is old\n") for each in statuses]
 
 

@@ -348,17 +348,23 @@ def test_handler_answers_500_instead_of_more_than_6_mb(size: int, media_type: st
     assert re.fullmatch(r"The response has \d{7} bytes\. Lambda returns at most 6291456\.", detail)
 
 
-def test_handler_gives_the_event_and_the_context_to_the_application() -> None:
-    """README's dependency that reads the caller depends on it."""
+def read_scope(event: dict[str, Any]) -> dict[str, Any]:
+    """The scope that an application gets for an event."""
     scopes = []
 
     async def keep(scope: Any, receive: Any, send: Any) -> None:
         scopes.append(scope)
         await make_large(1, "text/plain")(scope, receive, send)
 
-    event = load_event("rest_api")
     create_handler(keep)(event, CONTEXT)
     (scope,) = (each for each in scopes if each["type"] == "http")
+    return dict(scope)
+
+
+def test_handler_gives_the_event_and_the_context_to_the_application() -> None:
+    """README's dependency that reads the caller depends on it."""
+    event = load_event("rest_api")
+    scope = read_scope(event)
     assert (scope["aws.event"], scope["aws.context"]) == (event, CONTEXT)
     assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/default", "/default/hello/", b"/default/hello/")
 
@@ -386,14 +392,7 @@ def test_handler_gives_the_event_and_the_context_to_the_application() -> None:
     ],
 )  # fmt: skip
 def test_handler_finds_what_stands_in_front_of_the_path(change: dict[str, Any], root_path: str, path: str) -> None:
-    scopes = []
-
-    async def keep(scope: Any, receive: Any, send: Any) -> None:
-        scopes.append(scope)
-        await make_large(1, "text/plain")(scope, receive, send)
-
-    create_handler(keep)({**load_event("rest_api"), **change}, CONTEXT)
-    (scope,) = (each for each in scopes if each["type"] == "http")
+    scope = read_scope({**load_event("rest_api"), **change})
     assert (scope["root_path"], scope["path"]) == (root_path, path)
 
 
