@@ -43,7 +43,7 @@ lint: requirements .scanners/bin/checkov ## Run every check: format, types, temp
 	check "$(env)/bin/mypy"; \
 	check "$(env)/bin/cfn-lint" --regions us-east-1 -- aws/*.yaml; \
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
-	check .scanners/bin/cfripper --logging ERROR aws/*.yaml; \
+	check .scanners/bin/cfripper --logging ERROR --rules-filters-folder .cfripper aws/*.yaml; \
 	check "$(env)/bin/hadolint" Dockerfile; \
 	check "$(env)/bin/shellcheck" $$(grep -lsE '^#!.*sh$$' .ci/* aws/* tests/bin/*); \
 	check "$(env)/bin/jactionlint" --shellcheck "$(env)/bin/shellcheck"; \
