@@ -10,7 +10,10 @@ from rehearse import ACCOUNT_ID, REGION
 
 Statement = dict[str, Any]
 APP = "hello-lambda"
-PSEUDO = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT_ID, "AWS::Region": REGION, "AWS::NoValue": None}
+PSEUDO = {
+    **{"AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com", "AWS::NoValue": None},
+    **{"AWS::AccountId": ACCOUNT_ID, "AWS::Region": REGION},
+}
 
 
 def read_template(name: str, **parameters: str) -> dict[str, Any]:
