@@ -10,8 +10,8 @@ GITHUB_ENVIRONMENT ?= production
 boundary = $(call output,deployer,Boundary)
 
 # The account's identity provider for GitHub, unless it is this stack's own.
-other_provider = $$(aws iam list-open-id-connect-providers --output text --query "OpenIDConnectProviderList[ \
-  ?ends_with(Arn, '/token.actions.githubusercontent.com') && Arn!='$$own'].Arn")
+other_provider = $$(aws iam list-open-id-connect-providers --output text --query \
+  "OpenIDConnectProviderList[?ends_with(Arn, '/token.actions.githubusercontent.com') && Arn!='$$own'].Arn")
 
 create_deployer: ## Create the policy to deploy with, as an administrator
 	@aws/require aws AWS_REGION

@@ -13,7 +13,7 @@ WIDENED = {
     "everybody takes the role": ("role", "Service: lambda.amazonaws.com", "AWS: '*'", "CKV_AWS_60"),
     "the role writes every log": ("role", "Resource: !GetAtt LogGroup.Arn", "Resource: '*'", "CKV_AWS_111"),
     "the role does anything to its log": ("role", "- logs:PutLogEvents", "- logs:*", WILDCARD_ACTION),
-    "the invoker does anything": ("invoker", "Action: execute-api:Invoke", "Action: '*'", "CKV_AWS_63"),
+    "the invoker does anything": ("invoker", "Action: execute-api:Invoke", "Action: '*'", "CKV_AWS_107"),
     "the invoker manages the API": ("invoker", "Action: execute-api:Invoke", "Action: execute-api:*", WILDCARD_ACTION),
     "everybody pulls the image": ("repository", "Service: lambda.amazonaws.com", "AWS: '*'", "CKV_AWS_32"),
     "Lambda does anything to the image": ("repository", "- ecr:BatchGetImage", "- ecr:*", WILDCARD_ACTION),

@@ -45,7 +45,10 @@ CALLS = {
     ROLE: ["iam:PassRole"],
     USER: ["iam:ListAccessKeys", "iam:CreateAccessKey", "iam:DeleteAccessKey"],
 }
-STACK_CALLS = ("CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DescribeStackEvents", "DeleteStack")
+STACK_CALLS = (
+    *("CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DescribeStackEvents", "DeleteStack"),
+    "GetTemplateSummary",  # the aws CLI calls it before it updates a stack
+)
 
 # CloudFormation needs these only for a property that no template uses.
 UNUSED = {
