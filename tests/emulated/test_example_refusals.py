@@ -127,6 +127,8 @@ curl --silent --show-error --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" \
 @pytest.mark.parametrize(("change", "said"), [({}, "Hello, World"), ({"AWS_SESSION_TOKEN": "another"}, "token")])
 def test_curl_calls_with_a_roles_session_token(role: dict[str, str], change: dict[str, str], said: str) -> None:
     require("curl")
-    process = subprocess.run(["sh", "-c", CURL], cwd=ROOT, env=role | change, capture_output=True, text=True, timeout=60)
+    process = subprocess.run(
+        ["sh", "-c", CURL], cwd=ROOT, env=role | change, capture_output=True, text=True, timeout=60
+    )
     assert process.returncode == 0, process.stderr
     assert said in process.stdout

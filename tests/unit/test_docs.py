@@ -14,7 +14,9 @@ from app.aws_lambda import create_handler
 
 GUIDE = (ROOT / "README.md").read_text()
 README = "".join((ROOT / name).read_text() for name in ("README.md", "aws/README.md", "tests/README.md"))
-MAKEFILE = "".join((ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk"))
+MAKEFILE = "".join(
+    (ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk")
+)
 TARGETS = set(re.findall(r"^([a-z_]+):.* ## ", MAKEFILE, re.MULTILINE))
 SETTINGS = re.findall(r"call from_env_file,([A-Z_]+)", MAKEFILE)
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()

@@ -301,7 +301,10 @@ def test_boundary_leaves_the_function_its_log_and_the_invoker_the_api() -> None:
     assert [is_allowed(each, "execute-api:Invoke", own, {}) for each in (boundary, invoke)] == [True, True]
     assert [is_allowed(each, "execute-api:Invoke", other_stage, {}) for each in (boundary, invoke)] == [False, False]
     stream = f"{LOG}:log-stream:a"
-    assert [is_allowed(boundary, f"logs:{each}", stream, {}) for each in ("PutLogEvents", "GetLogEvents")] == [True, False]
+    assert [is_allowed(boundary, f"logs:{each}", stream, {}) for each in ("PutLogEvents", "GetLogEvents")] == [
+        True,
+        False,
+    ]
     assert not is_allowed(boundary, "iam:CreateUser", USER, WITHIN)
 
 
