@@ -1,6 +1,6 @@
 # The rights to deploy, for a role that is no administrator. An administrator runs these two targets.
 
-# owner/name: GitHub's deploy workflow gets a role, too.
+# owner/name of a repository on GitHub: its deploy workflow gets a role.
 GITHUB_REPOSITORY ?=
 # The GitHub environment that the workflow is started for.
 GITHUB_ENVIRONMENT ?= production
@@ -17,8 +17,8 @@ create_deployer: ## Create the policy to deploy with, as an administrator
 	@aws/require aws AWS_REGION
 	$(if $(GITHUB_REPOSITORY),own=$(call output,deployer,Provider) && provider=$(other_provider) || exit;) \
 	  aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-deployer --template-file aws/deployer.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) $(if $(GITHUB_REPOSITORY),GithubRepository=$(GITHUB_REPOSITORY) \
-	  GithubEnvironment=$(GITHUB_ENVIRONMENT) GithubProvider=$$provider) \
+	  --parameter-overrides AppName=$(APP_NAME) $(if $(GITHUB_REPOSITORY),GithubRepository="$(GITHUB_REPOSITORY)" \
+	  GithubEnvironment="$(GITHUB_ENVIRONMENT)" GithubProvider=$$provider) \
 	  --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM
 	@aws cloudformation describe-stacks --stack-name $(APP_NAME)-deployer --output text \
 	  --query "Stacks[].Outputs[].[Description, OutputValue]"
