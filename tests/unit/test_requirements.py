@@ -3,7 +3,7 @@
 import importlib.metadata
 import re
 
-from helpers import ROOT, read_requirements
+from helpers import PYTHON_VERSION, ROOT, read_requirements
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -36,3 +36,7 @@ def test_lock_pins_each_version_and_its_files_and_names_no_index() -> None:
 def test_lock_is_what_the_tests_run_on() -> None:
     locked = read_requirements("requirements.lock")
     assert {name: importlib.metadata.version(name) for name in locked} == locked
+
+
+def test_conda_environment_has_the_python_of_the_image() -> None:
+    assert f"  - python={PYTHON_VERSION}\n" in (ROOT / "environment.yml").read_text()
