@@ -18,6 +18,7 @@ API_PORT ?= 8000
 IMAGE ?= no
 # How many requests the rehearsal sends, from 16 clients at once.
 LOAD ?= 0
+export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Work on this repository
@@ -84,6 +85,9 @@ $(subst $() ,\ ,$(installed)):
 	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
 	rm -f "$(env)"/.installed-* && touch "$(installed)"
+
+# The emulator exits with 2 when it crashes.
+explain_crash = { [ $$? != 2 ] || echo "The emulator crashed: it takes one request at a time. Run the target again" >&2; false; }
 
 # The Lambda emulator is a file in this wheel. `pip install` would bring 80 dependencies as well.
 .rie/aws-lambda-rie: | requirements
