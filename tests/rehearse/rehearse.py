@@ -188,7 +188,7 @@ class Rehearsal:
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
         if not Path(self.environment["REAL_AWS"]).exists():
-            print(">> installing an aws CLI into .aws-cli, since this machine has none", flush=True)
+            print(">> installing an aws CLI into .aws-cli, since this machine has none: about 190 MB", flush=True)
             with locked():
                 self.make(".aws-cli/bin/aws")
         return self.run("aws", "--version").split()[0]

@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from helpers import LOCAL_IMAGE, ROOT, run_make
+from rehearse import find_free_port
 
 Stub = Callable[..., dict[str, str]]
 ACCOUNT = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "AWS_LAMBDA_ROLE_ARN": "arn"}
@@ -355,6 +357,40 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
     ]
     assert "make " not in shown
     assert process.stdout.splitlines()[-2].endswith("examples/invoke_secure_routes.py --wait 90")
+
+
+def test_deploy_ends_with_the_endpoint_and_the_next_command(tmp_path: Path) -> None:
+    endpoint = "https://abc.execute-api.eu-central-1.amazonaws.com/default/hello-lambda"
+    (tmp_path / ".env").write_text(f"API_SECURE_ENDPOINT={endpoint}\n")
+    process = run_make("--dry-run", "deploy", **ACCOUNT, ENV_FILE=str(tmp_path / ".env"))
+    assert process.stdout.splitlines()[-1].startswith(f'echo ">> deployed to {endpoint}. Next: make logs')
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_run_container_names_a_taken_port_and_the_setting(
+    stub: Stub, calls: Callable[[], str], taken_port: int
+) -> None:
+    process = run_make("run_container", f"LAMBDA_PORT={taken_port}", **stub("docker"))
+    message = f"Port {taken_port} cannot be used (Address already in use). Name another: LAMBDA_PORT=…"
+    assert (process.returncode, process.stderr.splitlines()[0]) == (2, message)
+    assert "docker run" not in calls()
+
+
+@pytest.mark.parametrize(("code", "explained"), [(2, True), (1, False), (0, False)])
+def test_run_container_explains_a_crash_of_the_emulator(tmp_path: Path, stub: Stub, code: int, explained: bool) -> None:
+    settings = stub("docker")
+    (tmp_path / "bin/docker").write_text(f"#!/bin/sh\n[ $1 != run ] || exit {code}\n")
+    process = run_make("run_container", f"LAMBDA_PORT={find_free_port()}", **settings)
+    assert bool(process.returncode) == bool(code)
+    message = "The emulator crashed: it takes one request at a time. Run the target again\n"
+    assert process.stderr.startswith(message) == explained
 
 
 def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python: Path) -> None:
