@@ -37,9 +37,10 @@ REGION = "eu-central-1"
 TIMEOUT = 900  # seconds for one step
 NEED_IMAGE = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
 # The steps of `make deploy`, each with those that it needs. Steps that do not need each other run side by side.
+# deploy_to_ecr builds the image itself. An earlier build leaves it in Docker's cache.
 NEEDS = {
     "create_ecr_repository": (),
-    "deploy_to_ecr": ("create_ecr_repository",),
+    "deploy_to_ecr": ("create_ecr_repository", "build_image"),
     "create_lambda_role": (),
     "create_lambda_function": ("deploy_to_ecr", "create_lambda_role"),
     "update_lambda_function": ("create_lambda_function",),
@@ -59,6 +60,7 @@ class Rehearsal:
         self.guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)
         self.guard_lock = threading.RLock()
         self.pool = ThreadPoolExecutor()
+        self.running: dict[str, Future[tuple[str | None, float]]] = {}
         self.skipped = 0
         threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
@@ -180,6 +182,8 @@ class Rehearsal:
         print(f"- {name}: skipped, {reason}", flush=True)
 
     def start_account(self) -> None:
+        if self.in_image:
+            self.running["build_image"] = self.pool.submit(measure, partial(self.make, "build_image"))
         emulator = self.pool.submit(measure, self.start_emulator)
         self.step("an aws CLI", self.find_aws_cli)
         self.show(f"an emulated AWS account on 127.0.0.1:{self.port}", emulator.result)
@@ -237,24 +241,23 @@ class Rehearsal:
         """Takes the steps of `make deploy`, without some. Then .env has the API's address on the emulator, not on AWS."""
         makefile = (ROOT / "Makefile").read_text()
         (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
-        running: dict[str, Future[tuple[str | None, float]]] = {}
         for target in targets.split():
             action: Callable[[], str | None] = partial(self.make, target)
             if not self.in_image and target == "create_lambda_function":
                 action = self.create_function
             elif target in without or (not self.in_image and target in NEED_IMAGE):
                 continue
-            needed = [running[each] for each in NEEDS[target] if each in running]
-            running[target] = self.pool.submit(run_after, needed, action)
+            needed = [self.running[each] for each in NEEDS[target] if each in self.running]
+            self.running[target] = self.pool.submit(run_after, needed, action)
         for target in targets.split():
             if target in without:
                 continue
             if self.in_image or target not in NEED_IMAGE:
-                self.show(f"make {target}", running[target].result)
+                self.show(f"make {target}", self.running[target].result)
             else:
                 self.skip(f"make {target}", "the image needs a Docker engine, on Linux")
             if not self.in_image and target == "create_lambda_role":
-                self.show("the function from a zip of app/", running["create_lambda_function"].result)
+                self.show("the function from a zip of app/", self.running["create_lambda_function"].result)
             if target == ("update_lambda_function" if self.in_image else "create_lambda_role"):
                 self.step("the function answers", self.function.check)
         stage = rf"http://127.0.0.1:{self.port}/_aws/execute-api/\1/\2"
