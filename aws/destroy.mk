@@ -15,17 +15,16 @@ destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_
 stacks = $$(aws cloudformation describe-stacks --output text --query "Stacks[?contains([ \
   '$(APP_NAME)-invoker', '$(APP_NAME)-api', '$(APP_NAME)-role', '$(APP_NAME)-repository'], StackName)].StackName")
 
-# Stops a delete before it changes anything, while the stack $1 still needs the thing.
+# Stops a delete before it changes anything, while a stack exists that has to go first.
 stop_while = @stacks=$(stacks) || exit; case "$$stacks" in *$(APP_NAME)-$1*) \
-  echo "The stack $(APP_NAME)-$1 still exists, and needs it. Run make $2 first" >&2; exit 1 ;; esac
+  echo "The stack $(APP_NAME)-$1 still exists. Run make $2 first" >&2; exit 1 ;; esac
 
-# destroy keeps the order by itself. Its stacks are deleted side by side, and it waits at its end. Only the invoker's
-# has to be gone earlier: CloudFormation keeps an API whose id is in use.
+# destroy keeps the order by itself. It starts the deletions side by side, and waits for all at its end. Only the
+# invoker's stack has to be gone earlier: CloudFormation keeps an API whose id another stack imports.
 destroy: stop_while =
-destroy: export WAIT_FOR_DELETION := no
-delete_invoker: export WAIT_FOR_DELETION := yes
+destroy: later := WAIT_FOR_DELETION=no
 destroy: confirm $(destroy_steps) ## Delete all of it. It asks first, unless CONFIRM=yes
-	@stacks=$(stacks) || exit; export WAIT_FOR_DELETION=yes; for stack in $$stacks; do \
+	stacks=$(stacks) || exit; for stack in $$stacks; do \
 	  aws/once_settled aws cloudformation delete-stack --stack-name "$$stack" || exit; done
 	@function=$(function) || exit; [ -z "$$function" ] || { echo "left over: $$function" >&2; exit 1; }; echo ">> nothing is left"
 
@@ -46,7 +45,7 @@ delete_api: requirements ## Delete the REST API
 	$(call stop_while,invoker,delete_invoker)
 	endpoint=$(call output,api,Endpoint) && \
 	  "$(env)/bin/python" aws/env_file.py --forget API_SECURE_ENDPOINT="$$endpoint"
-	aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-api
+	$(later) aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-api
 
 delete_lambda_function: ## Delete the function
 	@aws/require aws AWS_REGION
@@ -58,8 +57,8 @@ delete_lambda_role: requirements ## Delete the function's role and its log group
 	@aws/require aws AWS_REGION ENV_FILE
 	arn=$(call output,role,RoleArn) && \
 	  "$(env)/bin/python" aws/env_file.py --forget AWS_LAMBDA_ROLE_ARN="$$arn"
-	aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-role
+	$(later) aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-role
 
 delete_ecr_repository: ## Delete the repository with every image in it
 	@aws/require aws AWS_REGION
-	aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-repository
+	$(later) aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-repository

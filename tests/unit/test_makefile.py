@@ -366,6 +366,45 @@ def test_deploy_ends_with_the_endpoint_and_the_next_command(tmp_path: Path) -> N
     assert process.stdout.splitlines()[-1].startswith(f'echo ">> deployed to {endpoint}. Next: make logs')
 
 
+# The role's stack is being deleted at the first look at its status, and then in another state or gone.
+DELETING = """#!/bin/sh
+echo "$*" >>"{folder}/calls"
+case "$*" in
+*"contains("*) echo hello-lambda-role ;;
+*StackStatus*) cat "{folder}/state"; echo "$AFTER" >"{folder}/state" ;;
+*get-caller-identity*) echo 123456789012 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("after", "code"), [("", 0), ("DELETE_FAILED", 2)])
+def test_destroy_waits_for_the_stacks_that_are_being_deleted(tmp_path: Path, stub: Stub, after: str, code: int) -> None:
+    settings = stub("aws", "sleep")
+    (tmp_path / "bin/aws").write_text(DELETING.format(folder=tmp_path))
+    (tmp_path / "state").write_text("DELETE_IN_PROGRESS\n")
+    process = run_make("destroy", "destroy_steps=", "CONFIRM=yes", **ACCOUNT, **settings, AFTER=after)
+    assert process.returncode == code
+    assert process.stdout.endswith(">> nothing is left\n") == (not code)
+    assert ("hello-lambda-role could not be deleted: it is in DELETE_FAILED" in process.stderr) == bool(code)
+    assert "cloudformation delete-stack --stack-name hello-lambda-role\n" in (tmp_path / "calls").read_text()
+
+
+def test_destroy_starts_every_deletion_but_the_invokers_without_waiting() -> None:
+    shown = run_make("--dry-run", "destroy", **ACCOUNT).stdout
+    waiting = re.findall(r"^(WAIT_FOR_DELETION=no )?aws/once_settled .*-(\w+)$", shown, re.MULTILINE)
+    assert [(stack, not later) for later, stack in waiting] == [
+        *[("invoker", True), ("api", False), ("role", False), ("repository", False)],
+    ]
+    for target, stack in (
+        ("delete_api", "api"),
+        ("delete_lambda_role", "role"),
+        ("delete_ecr_repository", "repository"),
+    ):
+        assert f"\naws/once_settled aws cloudformation delete-stack --stack-name hello-lambda-{stack}\n" in (
+            run_make("--dry-run", target, **ACCOUNT).stdout
+        )
+
+
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.socket() as server:
