@@ -202,9 +202,9 @@ def test_function_is_made_updated_and_rolled_back(
     process = run_make("delete_lambda_function", **settings)
     assert process.returncode == 2
     assert "make delete_invoker delete_api first" in process.stderr
-    status = run_steps(settings, "status")
-    assert "hello-lambda\tActive\tSuccessful" in status
-    assert "https://" in status
+    status = read_status(settings)
+    assert ["hello-lambda", "Active", "Successful"] in status
+    assert [row[2].split(":")[0] for row in status if row[0] == "hello-lambda-api"] == ["https"]
 
 
 def push_empty_image(emulator: dict[str, str], *tags: str, size: int = 0) -> str:
@@ -402,12 +402,32 @@ def test_destroy_asks_first(emulator: dict[str, str]) -> None:
 
 
 def test_status_shows_what_exists_on_one_screen(emulator: dict[str, str]) -> None:
+    assert run_steps(emulator, "status").splitlines()[-1] == ">> nothing is deployed"
     run_steps(emulator, "create_ecr_repository", "create_lambda_role")
-    lines = [line.split("\t") for line in run_steps(emulator, "status").splitlines() if "\t" in line]
-    assert [(name, state) for name, state, _ in lines if "COMPLETE" in state] == [
-        ("hello-lambda-repository", "CREATE_COMPLETE"),
-        ("hello-lambda-role", "CREATE_COMPLETE"),
+    repository = f"{ACCOUNT_ID}.dkr.ecr.{REGION}.amazonaws.com/hello-lambda"
+    header, *rows = read_status(emulator)
+    assert header == ["STACK", "STATE", "HOLDS"]
+    assert [*rows[0], *rows[1][:2]] == [
+        *("hello-lambda-repository", "CREATE_COMPLETE", repository),
+        *("hello-lambda-role", "CREATE_COMPLETE"),
     ]
+    assert rows[1][2].startswith(f"arn:aws:iam::{ACCOUNT_ID}:role/hello-lambda-role")
+    assert len(rows) == 2
+
+
+def read_status(settings: dict[str, str]) -> list[list[str]]:
+    """The rows of `make status`, after the commands that it runs."""
+    output = run_steps(settings, "status")
+    return [line.split() for line in output[output.index("STACK  ") :].splitlines()]
+
+
+def test_delete_names_the_target_that_goes_first_and_changes_nothing(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api", "create_invoker")
+    before, settings = list_everything(emulator), Path(emulator["ENV_FILE"]).read_text()
+    process = run_make("delete_api", **emulator)
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[0].endswith("Run make delete_invoker first")
+    assert (list_everything(emulator), Path(emulator["ENV_FILE"]).read_text()) == (before, settings)
 
 
 def test_steps_say_what_cloudformation_says(emulator: dict[str, str], checkout: Path) -> None:

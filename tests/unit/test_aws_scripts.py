@@ -85,12 +85,12 @@ def test_stack_that_could_not_be_created_makes_room(run: Run, calls: Callable[[]
     assert calls() == ["describe-stacks", "delete-stack", "describe-stacks", "describe-stacks", "deploy"]
 
 
-@pytest.mark.parametrize("command", [DEPLOY, DELETE])
+@pytest.mark.parametrize(("command", "before"), [(DEPLOY, []), (DELETE, ["delete-stack"])])
 def test_failing_call_is_not_taken_for_no_stack(
-    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...]
+    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...], before: list[str]
 ) -> None:
-    process = run(command, describe_stacks=[(254, "", "ThrottlingException")])
-    assert (process.returncode, process.stderr, calls()) == (254, "ThrottlingException", ["describe-stacks"])
+    process = run(command, describe_stacks=[(254, "", "ThrottlingException")], delete_stack=[])
+    assert (process.returncode, process.stderr, calls()) == (254, "ThrottlingException", [*before, "describe-stacks"])
 
 
 def test_failing_deploy_gives_the_reasons_of_the_resources(run: Run) -> None:
@@ -101,15 +101,41 @@ def test_failing_deploy_gives_the_reasons_of_the_resources(run: Run) -> None:
 
 
 def test_delete_waits_until_the_stack_is_gone(run: Run, calls: Callable[[], list[str]]) -> None:
-    statuses = status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "")
-    process = run(DELETE, describe_stacks=statuses, delete_stack=[])
+    process = run(DELETE, describe_stacks=status("DELETE_IN_PROGRESS", "DELETE_IN_PROGRESS", ""), delete_stack=[])
     assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
-    assert calls() == ["describe-stacks", "describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
+    assert calls() == ["delete-stack", "describe-stacks", "describe-stacks", "describe-stacks"]
+
+
+REFUSED = (254, "", "Stack cannot be deleted while in status UPDATE_IN_PROGRESS\n")
+
+
+def test_refused_delete_is_repeated_when_the_stack_is_settled(run: Run, calls: Callable[[], list[str]]) -> None:
+    statuses = status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "")
+    process = run(DELETE, describe_stacks=statuses, delete_stack=[REFUSED, (0, "", "")])
+    assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
+    looks = ["describe-stacks", "describe-stacks"]
+    assert calls() == ["delete-stack", *looks, "delete-stack", *looks]
+
+
+def test_delete_that_is_refused_twice_fails(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(DELETE, describe_stacks=status("CREATE_COMPLETE"), delete_stack=[REFUSED, REFUSED])
+    assert (process.returncode, process.stdout) == (254, "")
+    assert calls() == ["delete-stack", "describe-stacks", "delete-stack"]
+
+
+def test_delete_that_fails_for_another_reason_is_not_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(DELETE, delete_stack=[(254, "", "AccessDenied\n")])
+    assert (process.returncode, process.stderr, calls()) == (254, "AccessDenied\n", ["delete-stack"])
+
+
+def test_delete_without_waiting_only_starts_it(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(("env", "WAIT_FOR_DELETION=no", *DELETE), delete_stack=[])
+    assert (process.returncode, process.stdout, calls()) == (0, "", ["delete-stack"])
 
 
 @pytest.mark.parametrize("left", ["DELETE_FAILED", "CREATE_COMPLETE"])
 def test_delete_fails_with_the_reasons_while_the_stack_is_there(run: Run, left: str) -> None:
-    statuses, events = status("CREATE_COMPLETE", left), [(0, "User\thas a key\n", "")]
+    statuses, events = status("DELETE_IN_PROGRESS", left), [(0, "User\thas a key\n", "")]
     process = run(DELETE, describe_stacks=statuses, delete_stack=[], describe_stack_events=events)
     assert (process.returncode, process.stdout) == (1, "")
     assert process.stderr.endswith(f"The stack a-stack could not be deleted: it is in {left}\nUser\thas a key\n")
