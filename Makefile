@@ -124,6 +124,7 @@ create_lambda_function: ## Create the function from the pushed image, unless it 
 	  --code ImageUri=$(image):$(IMAGE_TAG) --role "$$AWS_LAMBDA_ROLE_ARN" --architectures $(ARCHITECTURE) \
 	  --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query FunctionArn
 	aws lambda wait function-active-v2 --function-name $(APP_NAME)
+	aws/tag_running_image $(APP_NAME)
 
 update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…), memory and timeout
 	@aws/require aws AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN ARCHITECTURE
@@ -134,6 +135,7 @@ update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…
 	aws/retry_new_role aws lambda update-function-configuration --function-name $(APP_NAME) \
 	  --role "$$AWS_LAMBDA_ROLE_ARN" --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query LastUpdateStatus
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
+	aws/tag_running_image $(APP_NAME)
 
 # A deployment is a snapshot of the API. CloudFormation takes a new one only under a new logical id.
 create_api: requirements ## Create the REST API, secured with IAM, and deploy its stage
@@ -166,11 +168,9 @@ status: ## Show the stacks and the function
 	  --output text --query "[FunctionName, State, LastUpdateStatus]") || exit; \
 	  $(show_status)
 
-images: ## List the pushed images, newest first, and mark the one that runs
+images: ## List the pushed images with their findings, and mark the one that runs
 	@aws/require aws AWS_REGION
-	running=$$(aws lambda get-function --function-name $(APP_NAME) --query Code.ResolvedImageUri --output text); \
-	aws ecr describe-images --repository-name $(APP_NAME) --output text --query "reverse(sort_by(imageDetails[?imageTags], \
-	  &imagePushedAt))[].[join(' ', imageTags), imagePushedAt, imageDigest, imageDigest=='$${running#*@}' && 'runs' || '']"
+	aws/list_images $(APP_NAME)
 
 logs: ## Follow the function's log (version 1 of the aws CLI shows it once)
 	@aws/require aws AWS_REGION

@@ -51,7 +51,7 @@ class Function:
     def create_from_zip(self, role: str) -> str:
         """Returns how large the zip is. Raises RuntimeError with the traceback if app/ does not import."""
         code = self.zip_app()
-        settings = {"Runtime": "python3.13", "Handler": self.entry_point, "MemorySize": 512, "Timeout": 28}
+        settings = {"Runtime": "python3.14", "Handler": self.entry_point, "MemorySize": 512, "Timeout": 28}
         self.client.create_function(FunctionName=NAME, Role=role, Code={"ZipFile": code}, **settings)
         return f"{len(code) / 1000:.0f} KB"
 

@@ -163,6 +163,40 @@ def test_require_stops_in_another_account(run: Run, account: str, code: int) -> 
     assert ("logged in to account 999999999999, and AWS_ACCOUNT_ID is 123456789012" in process.stderr) == bool(code)
 
 
+def test_require_says_how_to_log_in(run: Run) -> None:
+    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "account")
+    process = run(command, get_caller_identity=[(253, "", "Unable to locate credentials\n")])
+    assert process.returncode == 1
+    assert process.stderr.startswith("Unable to locate credentials\nThe aws CLI is not logged in: run aws login")
+
+
+IMAGE = [(0, '{"imageManifest": "{}"}\n', "")]
+HAS_THE_TAG = "An error occurred (ImageAlreadyExistsException) when calling the PutImage operation"
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "said"),
+    [
+        (HAS_THE_TAG, 0, ""),
+        ("An error occurred (AccessDeniedException)", 1, "An error occurred (AccessDeniedException)\n"),
+    ],
+)
+def test_only_an_image_that_has_the_running_tag_already_is_no_error(
+    run: Run, message: str, code: int, said: str
+) -> None:
+    uri = [(0, "registry/a-function@sha256:0123\n", "")]
+    answers = {"get_function": uri, "batch_get_image": IMAGE, "put_image": [(254, "", message)]}
+    process = run(("aws/tag_running_image", "a-function"), **answers)
+    assert (process.returncode, process.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("operation", ["get_function", "batch_get_image"])
+def test_failing_call_moves_no_running_tag(run: Run, calls: Callable[[], list[str]], operation: str) -> None:
+    answers = {"get_function": [(0, "registry/a-function@sha256:0123\n", "")], "batch_get_image": IMAGE}
+    process = run(("aws/tag_running_image", "a-function"), **{**answers, operation: [(254, "", "Throttling")]})
+    assert (process.returncode, process.stderr, "put-image" in calls()) == (254, "Throttling", False)
+
+
 def make_read_only(env_file: Path) -> None:
     env_file.touch(mode=0o400)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import LOCAL_IMAGE, ROOT, run_make
+from helpers import LOCAL_IMAGE, PYTHON_VERSION, ROOT, run_make
 from rehearse import find_free_port
 
 Stub = Callable[..., dict[str, str]]
@@ -451,10 +451,22 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
         lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
         assert [line.split()[0] for line in lines] == [
-            *("ruff", "ruff", "mypy", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck", "jactionlint")
+            *(
+                "ruff",
+                "ruff",
+                "mypy",
+                "mypy",
+                "cfn-lint",
+                "checkov",
+                "cfripper",
+                "hadolint",
+                "shellcheck",
+                "jactionlint",
+            )
         ]
-        scripts = ".ci/build_base_image .ci/run aws/once_settled aws/require aws/retry_new_role tests/bin/aws"
-        assert lines[7] == f"shellcheck {scripts}"
+        aws = "aws/list_images aws/once_settled aws/require aws/retry_new_role aws/tag_running_image"
+        assert lines[8] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
+        assert lines[3] == f"mypy --python-version {PYTHON_VERSION} app"
 
 
 @pytest.mark.parametrize(("package", "option"), [("", "--upgrade "), ("PACKAGE=loguru", "--upgrade-package loguru ")])

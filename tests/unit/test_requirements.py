@@ -4,7 +4,7 @@ import importlib.metadata
 import re
 from pathlib import Path
 
-from helpers import ROOT, read_requirements
+from helpers import PYTHON_VERSION, ROOT, read_requirements
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -53,3 +53,7 @@ def test_make_says_about_how_much_it_installs() -> None:
     installed = find_closure({*read_requirements("requirements.lock"), *read_requirements("requirements-dev.txt")})
     assert 0.8 < len(installed) / int(packages) < 1.2
     assert 0.7 < sum(map(measure_size, installed)) / 1e6 / int(megabytes) < 1.3
+
+
+def test_conda_environment_has_the_python_of_the_image() -> None:
+    assert f"  - python={PYTHON_VERSION}\n" in (ROOT / "environment.yml").read_text()
