@@ -41,7 +41,7 @@ lint: requirements .scanners/bin/checkov ## Run every check: format, types, spel
 	check "$(env)/bin/ruff" format --check; \
 	check "$(env)/bin/ruff" check; \
 	check "$(env)/bin/mypy"; \
-	check "$(env)/bin/codespell" $$(git ls-files); \
+	check "$(env)/bin/codespell"; \
 	check "$(env)/bin/cfn-lint" --regions us-east-1 -- aws/*.yaml; \
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
 	check .scanners/bin/cfripper --logging ERROR aws/*.yaml; \

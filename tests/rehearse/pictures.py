@@ -34,7 +34,7 @@ MARK = "### the command has ended"
 QUIET_CURL = 'curl() { command curl --no-progress-meter "$@"; }; export -f curl\n'
 
 # Of a picture: its width in characters, and sizes in pixels.
-COLUMNS, CHARACTER, ROW, MARGIN = 100, 7.5, 18, 16
+COLUMNS, CHARACTER, ROW, MARGIN = 80, 7.5, 18, 16
 # A picture waits this many seconds for a line, at most.
 PAUSE = 0.7
 STYLE = """
@@ -45,7 +45,7 @@ rect { fill: #f6f8fa; stroke: #d1d9e0; } text { fill: #1f2328; }
   rect { fill: #151b23; stroke: #3d444d; } text { fill: #f0f6fc; } .done { fill: #3fb950; } .note { fill: #9198a1; }
 }
 g { animation: appear 0.1s both; }
-@keyframes appear { from { opacity: 0; } }
+@keyframes appear { from { opacity: 0.2; } }
 @media (prefers-reduced-motion: reduce) { g { animation: none; } }
 """
 KINDS = {"$ ": "command", "✓ ": "done", "# ": "note"}
@@ -156,7 +156,7 @@ def record_rehearsal(environment: dict[str, str]) -> list[Line]:
 
 
 def draw(lines: list[Line], title: str) -> str:
-    """An SVG of a terminal. Each line appears when it was printed, but long waits are shortened."""
+    """An SVG of a terminal. Each line is pale until it was printed. Long waits are shortened."""
     groups, row, shown = [], 0, 0.0
     for before, line in zip([lines[0], *lines], lines, strict=False):
         shown += min(line.seconds - before.seconds, PAUSE)
