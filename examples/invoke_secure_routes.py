@@ -20,23 +20,18 @@ EVENT: dict[str, object] = {"httpMethod": "GET", "multiValueQueryStringParameter
 
 # A pattern in the answer, and its most likely cause. The first match counts.
 CAUSES = {
-    "errorMessage|Internal Server Error": "the function failed: read its log in CloudWatch",
+    "errorMessage|Internal [Ss]erver [Ee]rror|timed out": "the function failed, or took too long: run make logs",
     "Missing Authentication Token": "no such path, stage or method: check API_SECURE_ENDPOINT, and deploy the API",
     "security token included in the request is invalid": "AWS_ACCESS_KEY is unknown: it was deleted or mistyped",
     "security token included in the request is expired": "AWS_SESSION_TOKEN has expired: get new credentials",
     "does not match the signature you provided": "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY",
     "Signature expired|Signature not yet current": "this machine's clock is more than 5 minutes off: set it",
-    "valid region": "AWS_REGION is not the region in API_SECURE_ENDPOINT",
-    "correct service": "the request was not signed for execute-api: check API_SECURE_ENDPOINT",
+    "valid region|correct service": "API_SECURE_ENDPOINT is not the address of an API in AWS_REGION",
     "not authorized to perform": "no policy lets this user invoke the API: run make create_invoker",
-    "key=value": "a proxy on the way changed the Authorization header",
-    "Invalid request body": "the API's request validator refused the event",
-    "Internal server error": "the function failed, or the method has a proxy integration: read the function's log",
+    "Invalid request body|Not an event of": "the API or the function refused the event: see tests/events/guide.json",
     "Too Many Requests": "the stage received more requests than it lets through: wait a little, and try again",
-    "timed out": "the function took longer than API Gateway waits: read its log in CloudWatch",
-    "Not an event of": "the function refused the event: compare it with tests/events/guide.json",
     "Not Found": "the method has a proxy integration, or the app has no such route: check API_SECURE_ENDPOINT",
-    "Forbidden": "a resource policy or a firewall in front of the API refused the request",
+    "Forbidden|key=value": "a resource policy or a firewall refused the request, or a proxy changed it",
     ", World": "the method is open to everybody: set its authorization to AWS_IAM and deploy the API again",
     "": "this example does not know this answer: see Troubleshooting in aws/README.md",
 }
@@ -50,14 +45,12 @@ def read_settings() -> list[str]:
     places = (env, "AWS_ACCESS_KEY"), (file, "AWS_ACCESS_KEY"), (file, "AWS_ACCESS_KEY_ID"), (env, "AWS_ACCESS_KEY_ID")
     place, key_name = next((each for each in places if each[0].get(each[1])), places[1])
     found = {name: env.get(name) or file.get(name, "") for name in ("API_SECURE_ENDPOINT", "AWS_REGION")}
-    found["AWS_ACCESS_KEY"] = place.get(key_name, "")
-    found |= {name: place.get(name, "") for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
-    if missing := [name for name, value in found.items() if not value and name != "AWS_SESSION_TOKEN"]:
+    found |= {name: place.get(name, "") for name in (key_name, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
+    exempt = "" if found[key_name].startswith("ASIA") else "AWS_SESSION_TOKEN"  # a temporary key needs its token
+    if wrong := [name for name, text in found.items() if not re.fullmatch("[!-~]+", text) and (text or name != exempt)]:
         where = ENV_FILE if place is file else f"the environment, next to {key_name}"
-        sys.exit(f"Missing: {', '.join(missing)}. Set them in {where}; .env.example says where each comes from.")
-    if unusable := [name for name, value in found.items() if not re.fullmatch("[!-~]*", value.strip())]:
-        sys.exit(f"Unusable: {', '.join(unusable)}. Each is one word of plain ASCII characters; copy it again.")
-    return [value.strip() for value in found.values()]
+        sys.exit(f"Missing or not a word of plain ASCII: {', '.join(wrong)}. Set each in {where}. See .env.example.")
+    return list(found.values())
 
 
 def send(call: tuple[str, str, object], auth: AWS4Auth | None, wait: int) -> requests.Response:
@@ -82,7 +75,7 @@ def main() -> None:
     auth = AWS4Auth(key, secret, region, "execute-api", session_token=token or None)
     # API Gateway repeats the signature, and the token, when the signature is wrong.
     hidden = re.compile("|".join([*(re.escape(each) for each in (secret, token) if each), "[0-9a-f]{64}"]))
-    # Every path of the stage is a route. Only the endpoint itself takes the event of any route, by POST.
+    # Every path of the stage is a route. The endpoint itself takes any route's event by POST, and always answers 200.
     own_call = (options.method, url.rsplit("/", 1)[0] + options.path, options.json)
     for route in [options.path] if options.path else ["hello", "goodbye"]:
         logger.info(f"\nInvoking route: {route}\n")
@@ -91,9 +84,8 @@ def main() -> None:
             logger.info(f"{name} request: {route}")
             response = send(own_call if options.path else ("POST", url, event), signature, options.wait)
             answer = response.json() if response.text.startswith("{") else {"text": response.text}
-            status: object = response.status_code
-            if status == 200 and not options.path:  # to every event: the status of the route is in the answer
-                status = answer.get("statusCode")
+            in_answer = response.status_code == 200 and not options.path
+            status = answer.get("statusCode") if in_answer else response.status_code
             if status not in expected:
                 text = hidden.sub("…", response.text)
                 cause = next(cause for sign, cause in CAUSES.items() if re.search(sign, text))

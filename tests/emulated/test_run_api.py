@@ -54,7 +54,7 @@ class Api(NamedTuple):
         url = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + path
         return requests.request(method, url, auth=auth, json=event, timeout=30)
 
-    def wait(self, is_true: Callable[[], bool], seconds: float = 10) -> float:
+    def wait(self, is_true: Callable[[], bool], seconds: float = 30) -> float:
         started = time.monotonic()
         while not is_true():
             assert time.monotonic() < started + seconds, self.output
@@ -87,7 +87,7 @@ def running_api(checkout: Path, port: int, folder: Path) -> Iterator[Api]:
         )
     api = Api(checkout, port, folder / "temporary", make)
     try:
-        api.wait(lambda: READY in api.output or make.poll() is not None, 60)
+        api.wait(lambda: READY in api.output or make.poll() is not None, 120)
         assert make.poll() is None, api.output
         yield api
     finally:

@@ -282,16 +282,26 @@ def test_example_names_every_missing_variable(run_example: RunExample) -> None:
     process = run_example("/dev/null")
     assert (process.returncode, process.stderr) == (
         1,
-        "Missing: API_SECURE_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY, AWS_SECRET_ACCESS_KEY. "
-        "Set them in /dev/null; .env.example says where each comes from.\n",
+        "Missing or not a word of plain ASCII: API_SECURE_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY, AWS_SECRET_ACCESS_KEY. "
+        "Set each in /dev/null. See .env.example.\n",
     )
 
 
 def test_example_names_a_secret_missing_beside_its_key(run_example: RunExample, env_file: Path) -> None:
     process = run_example(env_file, AWS_ACCESS_KEY=ACCESS_KEY)
     assert process.returncode == 1
-    assert process.stderr.startswith(
-        "Missing: AWS_SECRET_ACCESS_KEY. Set them in the environment, next to AWS_ACCESS_KEY;"
+    assert process.stderr == (
+        "Missing or not a word of plain ASCII: AWS_SECRET_ACCESS_KEY. "
+        "Set each in the environment, next to AWS_ACCESS_KEY. See .env.example.\n"
+    )
+
+
+def test_example_asks_for_the_token_of_a_temporary_key(run_example: RunExample, env_file: Path) -> None:
+    add_line(env_file, "AWS_ACCESS_KEY=ASIATEMPORARY")
+    process = run_example(env_file)
+    assert process.returncode == 1
+    assert process.stderr == (
+        f"Missing or not a word of plain ASCII: AWS_SESSION_TOKEN. Set each in {env_file}. See .env.example.\n"
     )
 
 
@@ -300,7 +310,7 @@ def test_example_names_a_secret_missing_beside_its_key(run_example: RunExample, 
     [
         ("AWS_ACCESS_KEY=AKIAUNKNOWN", "AWS_ACCESS_KEY is unknown: it was deleted or mistyped"),
         ("AWS_SECRET_ACCESS_KEY=wrong", "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY"),
-        ("AWS_REGION=us-east-1", "AWS_REGION is not the region in API_SECURE_ENDPOINT"),
+        ("AWS_REGION=us-east-1", "API_SECURE_ENDPOINT is not the address of an API in AWS_REGION"),
     ],
 )
 def test_example_explains_a_wrong_setting(run_example: RunExample, env_file: Path, line: str, cause: str) -> None:
@@ -324,7 +334,7 @@ def test_example_explains_a_wrong_setting(run_example: RunExample, env_file: Pat
         ),
         (
             (403, {"message": "Credential should be scoped to correct service: 'execute-api'. "}),
-            "not signed for execute-api",
+            "not the address of an API",
         ),
         ((403, {"message": "'a' not a valid key=value pair (missing equal-sign) in Authorization header"}), "a proxy"),
         (
@@ -332,10 +342,10 @@ def test_example_explains_a_wrong_setting(run_example: RunExample, env_file: Pat
             "no policy lets this user",
         ),
         ((403, {"message": "Forbidden"}), "a resource policy or a firewall"),
-        ((400, {"message": "Invalid request body"}), "request validator"),
+        ((400, {"message": "Invalid request body"}), "the API or the function refused the event"),
         ((429, {"message": "Too Many Requests"}), "more requests than it lets through"),
         ((502, {"message": "Internal server error"}), "the function failed"),
-        ((504, {"message": "Endpoint request timed out"}), "longer than API Gateway waits"),
+        ((504, {"message": "Endpoint request timed out"}), "took too long"),
         ((200, {"errorMessage": "x", "errorType": "y", "stackTrace": []}), "the function failed"),
         ((200, {"errorMessage": "User: … is not authorized to perform: s3:GetObject"}), "the function failed"),
         ((200, {"statusCode": 400, "body": '{"detail": "Not an event of …"}'}), "the function refused the event"),
@@ -396,7 +406,7 @@ def test_example_names_a_setting_that_no_header_can_hold_without_its_value(
     process = run_example(env_file)
     assert (process.returncode, process.stderr) == (
         1,
-        f"Unusable: {name}. Each is one word of plain ASCII characters; copy it again.\n",
+        f"Missing or not a word of plain ASCII: {name}. Set each in {env_file}. See .env.example.\n",
     )
 
 
@@ -457,10 +467,10 @@ def test_wait_repeats_a_call_until_a_temporary_refusal_ends(
 def test_wait_gives_up_after_its_seconds(run_example: RunExample, gateway: Gateway, env_file: Path) -> None:
     gateway.signed_answer = TEMPORARY_REFUSALS[1]
     started = time.monotonic()
-    process = run_example(env_file, "--wait", "1", constants={"PAUSE": "0.3"})
-    assert 1 <= time.monotonic() - started < 3
+    process = run_example(env_file, "--wait", "2", constants={"PAUSE": "0.5"})
+    assert time.monotonic() - started >= 2
     assert process.returncode == 1
-    assert process.stderr.count("Next try in") == 4
+    assert 1 <= process.stderr.count("Next try in") <= 4  # fewer on a slow machine
     assert process.stderr.splitlines()[-1].startswith("Most likely: AWS_ACCESS_KEY is unknown")
 
 

@@ -130,7 +130,7 @@ def test_lifespan_stops_on_sigterm_at_once(blocked_in: str) -> None:
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "close\n"
-        assert (process.returncode, time.monotonic() - started < 2) == (0, True)
+        assert (process.returncode, time.monotonic() - started < 10) == (0, True)
 
 
 def test_child_process_ends_on_sigterm_and_leaves_the_lifespan_alone() -> None:
