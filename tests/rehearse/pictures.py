@@ -26,6 +26,7 @@ VARIABLE = {
     r"\.env\.local\.\d+": ".env.local",
     r"aws-cli/[\d.]+": "aws-cli/…",
     r"\d+ KB": "… KB",
+    r":main:\d+": ":main:…",
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "…",
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}": "…",
 }
