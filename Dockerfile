@@ -1,4 +1,4 @@
-ARG PYTHON_VERSION=3.13
+ARG PYTHON_VERSION=3.14
 
 # The base that Lambda runs. It brings the runtime interface client, and the emulator for `docker run`.
 # Both stages use it, so the compiled files fit Lambda's Python.
@@ -6,11 +6,12 @@ FROM public.ecr.aws/lambda/python:${PYTHON_VERSION} AS build
 WORKDIR /build
 
 # Dependencies before code: a change of the code does not install them again. pip accepts only wheels whose hash is in
-# the lock. Installing a wheel runs none of its code. The function needs no programs: package/bin goes.
+# the lock. Installing a wheel runs none of its code. The function needs no programs, no type stubs (.pyi) and no
+# hidden folders of a package: they go.
 COPY requirements.lock ./
 RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
     --target package --requirement requirements.lock \
-  && rm -rf package/bin
+  && rm -rf package/bin package/*/*.pyi package/*/*/*.pyi package/*/.[a-z]*
 
 COPY app package/app/
 

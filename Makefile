@@ -58,7 +58,7 @@ create_environment: ## Create or update the conda environment
 requirements: $(subst $() ,\ ,$(installed)) ## Install the requirements into the active environment or .venv
 
 run_app: requirements ## Run the app on uvicorn, and reload it on changes
-	"$(env)/bin/python" -m uvicorn app.app:app --reload --host 127.0.0.1 --port $(APP_PORT)
+	"$(env)/bin/python" -m uvicorn app.app:app --reload --host 127.0.0.1 --port $(APP_PORT) $(if $(NO_COLOR),--no-use-colors)
 
 test: requirements ## Run the fast tests: they need neither Docker nor AWS
 	"$(env)/bin/python" -m pytest
@@ -74,13 +74,15 @@ build_image: ## Build the container image, on the newest base image
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(platform) --tag $(LOCAL_IMAGE) .
 
 run_container: build_image ## Run the image on the Lambda emulator
+	@aws/require LAMBDA_PORT:$(LAMBDA_PORT)
 	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
-	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE)
+	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE) || $(explain_crash)
 
 run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda emulator, without a container
+	@aws/require LAMBDA_PORT:$(LAMBDA_PORT) LAMBDA_PORT:$$(($(LAMBDA_PORT) + 1))
 	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
 	.rie/aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) \
-	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler
+	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler || $(explain_crash)
 
 run_api: requirements ## Run the secured API on an emulated AWS, and reload the app on changes
 	@exec "$(env)/bin/python" tests/rehearse/run_api.py "$(API_PORT)" "$(IMAGE)"
@@ -94,10 +96,6 @@ dirty := $(if $(shell git status --porcelain -- app Dockerfile .dockerignore req
 new_tag := $(shell date -u +%Y%m%dT%H%M%SZ)-$(commit)$(dirty)$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 ecr_domain = amazonaws.com$(if $(filter cn-%,$(AWS_REGION)),.cn)
 image = $(ECR_REGISTRY)/$(APP_NAME)
-# The function's name, and an output of a stack. Both are empty for a thing that does not exist.
-function = $$(aws lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)
-output = $$(aws cloudformation describe-stacks --output text \
-  --query "Stacks[?StackName=='$(APP_NAME)-$1'].Outputs[] | [?OutputKey=='$2'].OutputValue")
 
 check_account: ; @aws/require aws docker account AWS_REGION ARCHITECTURE ENV_FILE
 
@@ -126,6 +124,7 @@ create_lambda_function: ## Create the function from the pushed image, unless it 
 	  --code ImageUri=$(image):$(IMAGE_TAG) --role "$$AWS_LAMBDA_ROLE_ARN" --architectures $(ARCHITECTURE) \
 	  --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query FunctionArn
 	aws lambda wait function-active-v2 --function-name $(APP_NAME)
+	aws/tag_running_image $(APP_NAME)
 
 update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…), memory and timeout
 	@aws/require aws AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN ARCHITECTURE
@@ -136,6 +135,7 @@ update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…
 	aws/retry_new_role aws lambda update-function-configuration --function-name $(APP_NAME) \
 	  --role "$$AWS_LAMBDA_ROLE_ARN" --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query LastUpdateStatus
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
+	aws/tag_running_image $(APP_NAME)
 
 # A deployment is a snapshot of the API. CloudFormation takes a new one only under a new logical id.
 create_api: requirements ## Create the REST API, secured with IAM, and deploy its stage
@@ -158,19 +158,19 @@ invoke: requirements ## Run the example: each route signed and unsigned
 ##@ Deploy to AWS: as a whole
 deploy: check_account requirements create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker ## Take every step above, and run the example
 	"$(env)/bin/python" examples/invoke_secure_routes.py --wait 90
+	@echo ">> deployed to $(call from_env_file,API_SECURE_ENDPOINT). Next: make logs, or make destroy to delete all of it"
 
 status: ## Show the stacks and the function
 	@aws/require aws AWS_REGION
-	aws cloudformation describe-stacks --output text --query "Stacks[?starts_with(StackName, '$(APP_NAME)-')] \
-	  .[StackName, StackStatus, Outputs[?OutputKey!='ApiId'].OutputValue | [0]]"
-	function=$(function) || exit; [ -z "$$function" ] || \
-	  aws lambda get-function-configuration --function-name $(APP_NAME) --query "[FunctionName, State, LastUpdateStatus]" --output text
+	stacks=$$(aws cloudformation describe-stacks --output text --query "Stacks[?starts_with(StackName, '$(APP_NAME)-')] \
+	  .[StackName, StackStatus, Outputs[?OutputKey!='ApiId'].OutputValue | [0]]") && function=$(function) || exit; \
+	  [ -z "$$function" ] || function=$$(aws lambda get-function-configuration --function-name $(APP_NAME) \
+	  --output text --query "[FunctionName, State, LastUpdateStatus]") || exit; \
+	  $(show_status)
 
-images: ## List the pushed images, newest first, and mark the one that runs
+images: ## List the pushed images with their findings, and mark the one that runs
 	@aws/require aws AWS_REGION
-	running=$$(aws lambda get-function --function-name $(APP_NAME) --query Code.ResolvedImageUri --output text); \
-	aws ecr describe-images --repository-name $(APP_NAME) --output text --query "reverse(sort_by(imageDetails[?imageTags], \
-	  &imagePushedAt))[].[join(' ', imageTags), imagePushedAt, imageDigest, imageDigest=='$${running#*@}' && 'runs' || '']"
+	aws/list_images $(APP_NAME)
 
 logs: ## Follow the function's log (version 1 of the aws CLI shows it once)
 	@aws/require aws AWS_REGION

@@ -1,4 +1,12 @@
-# The deletes, the reverse of the steps in the Makefile. Each can be run again.
+# What is deployed, and the deletes: the reverse of the steps in the Makefile. Each can be run again.
+
+# The function's name, and an output of a stack. Both are empty for a thing that does not exist.
+function = $$(aws lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)
+output = $$(aws cloudformation describe-stacks --output text \
+  --query "Stacks[?StackName=='$(APP_NAME)-$1'].Outputs[] | [?OutputKey=='$2'].OutputValue")
+# A table of $$stacks and $$function, whose columns have tabs between them.
+show_status = [ -n "$$stacks$$function" ] || { echo ">> nothing is deployed"; exit; }; \
+  printf '%s\n' "STACK	STATE	HOLDS" "$$stacks" "$${function:+FUNCTION	STATE	LAST UPDATE}" "$$function" | sed '/^$$/d' | expand -t 27,45
 
 destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
 .PHONY: destroy confirm $(destroy_steps)
@@ -7,9 +15,18 @@ destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_
 stacks = $$(aws cloudformation describe-stacks --output text --query "Stacks[?contains([ \
   '$(APP_NAME)-invoker', '$(APP_NAME)-api', '$(APP_NAME)-role', '$(APP_NAME)-repository'], StackName)].StackName")
 
+# Stops a delete before it changes anything, while a stack exists that has to go first.
+stop_while = @stacks=$(stacks) || exit; case "$$stacks" in *$(APP_NAME)-$1*) \
+  echo "The stack $(APP_NAME)-$1 still exists. Run make $2 first" >&2; exit 1 ;; esac
+
+# destroy keeps the order by itself. It starts the deletions side by side, and waits for all at its end. Only the
+# invoker's stack has to be gone earlier: CloudFormation keeps an API whose id another stack imports.
+destroy: stop_while =
+destroy: later := WAIT_FOR_DELETION=no
 destroy: confirm $(destroy_steps) ## Delete all of it. It asks first, unless CONFIRM=yes
-	@stacks=$(stacks) && function=$(function) || exit; \
-	  [ -z "$$stacks$$function" ] || { echo "left over: $$stacks $$function" >&2; exit 1; }; echo ">> nothing is left"
+	stacks=$(stacks) || exit; for stack in $$stacks; do \
+	  aws/once_settled aws cloudformation delete-stack --stack-name "$$stack" || exit; done
+	@function=$(function) || exit; [ -z "$$function" ] || { echo "left over: $$function" >&2; exit 1; }; echo ">> nothing is left"
 
 confirm:
 	@aws/require aws account AWS_REGION
@@ -25,14 +42,14 @@ delete_invoker: requirements ## Delete the user who may invoke the API, and the 
 
 delete_api: requirements ## Delete the REST API
 	@aws/require aws AWS_REGION ENV_FILE
+	$(call stop_while,invoker,delete_invoker)
 	endpoint=$(call output,api,Endpoint) && \
 	  "$(env)/bin/python" aws/env_file.py --forget API_SECURE_ENDPOINT="$$endpoint"
-	aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-api
+	$(later) aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-api
 
 delete_lambda_function: ## Delete the function
 	@aws/require aws AWS_REGION
-	@api=$(call output,api,ApiId) || exit; [ -z "$$api" ] || { \
-	  echo "The API of this function still exists. Run make delete_invoker delete_api first" >&2; exit 1; }
+	$(call stop_while,api,delete_invoker delete_api)
 	function=$(function) || exit; [ -z "$$function" ] || \
 	  aws lambda delete-function --function-name $(APP_NAME)
 
@@ -40,8 +57,8 @@ delete_lambda_role: requirements ## Delete the function's role and its log group
 	@aws/require aws AWS_REGION ENV_FILE
 	arn=$(call output,role,RoleArn) && \
 	  "$(env)/bin/python" aws/env_file.py --forget AWS_LAMBDA_ROLE_ARN="$$arn"
-	aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-role
+	$(later) aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-role
 
 delete_ecr_repository: ## Delete the repository with every image in it
 	@aws/require aws AWS_REGION
-	aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-repository
+	$(later) aws/once_settled aws cloudformation delete-stack --stack-name $(APP_NAME)-repository

@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--method", default="GET", help="its method (GET)")
     parser.add_argument("--json", type=json.loads, help="its body")
     parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="repeat a call that may soon succeed")
+    logger.configure(handlers=[{"sink": sys.stderr, "colorize": False if os.environ.get("NO_COLOR") else None}])
     options, (url, region, key, secret, token) = parser.parse_args(), read_settings()
     auth = AWS4Auth(key, secret, region, "execute-api", session_token=token or None)
     # API Gateway repeats the signature, and the token, when the signature is wrong.
@@ -84,8 +85,7 @@ def main() -> None:
             logger.info(f"{name} request: {route}")
             response = send(own_call if options.path else ("POST", url, event), signature, options.wait)
             answer = response.json() if response.text.startswith("{") else {"text": response.text}
-            in_answer = response.status_code == 200 and not options.path
-            status = answer.get("statusCode") if in_answer else response.status_code
+            status = response.status_code if options.path or response.status_code != 200 else answer.get("statusCode")
             if status not in expected:
                 text = hidden.sub("…", response.text)
                 cause = next(cause for sign, cause in CAUSES.items() if re.search(sign, text))

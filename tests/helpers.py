@@ -21,7 +21,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
 INVOCATIONS = "2015-03-31/functions/function/invocations"
-BASE_IMAGE = "public.ecr.aws/lambda/python:3.13"
+(PYTHON_VERSION,) = re.findall(r"^ARG PYTHON_VERSION=(\S+)", (ROOT / "Dockerfile").read_text())
+BASE_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}"
 # Each run of the tests builds an image of its own: another run, or the user, may build the usual one meanwhile.
 LOCAL_IMAGE = f"hello-lambda:test-{uuid.uuid4().hex[:8]}"
 # The output of each `docker build` names the untagged images that it leaves.

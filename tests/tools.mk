@@ -18,6 +18,7 @@ API_PORT ?= 8000
 IMAGE ?= no
 # How many requests the rehearsal sends, from 16 clients at once.
 LOAD ?= 0
+export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Work on this repository
@@ -41,6 +42,7 @@ lint: requirements .scanners/bin/checkov ## Run every check: format, types, spel
 	check "$(env)/bin/ruff" format --check; \
 	check "$(env)/bin/ruff" check; \
 	check "$(env)/bin/mypy"; \
+	check "$(env)/bin/mypy" --python-version $(subst public.ecr.aws/lambda/python:,,$(base_image)) app; \
 	check "$(env)/bin/codespell"; \
 	check "$(env)/bin/cfn-lint" --regions us-east-1 -- aws/*.yaml; \
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
@@ -84,10 +86,13 @@ clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 $(subst $() ,\ ,$(installed)):
 	@PYTHON="$(if $(filter .venv,$(env)),$(PYTHON),$(env)/bin/python)" aws/require python
 	test -x "$(env)/bin/python" || "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
-	@echo ">> installing what requirements.lock and requirements-dev.txt name into $(env)"
+	@echo ">> installing requirements.lock and requirements-dev.txt into $(env): about 80 packages, 450 MB"
 	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
 	rm -f "$(env)"/.installed-* && touch "$(installed)"
+
+# The emulator exits with 2 when it crashes.
+explain_crash = { [ $$? != 2 ] || echo "The emulator crashed: it takes one request at a time. Run the target again" >&2; false; }
 
 # The Lambda emulator is a file in this wheel. `pip install` would bring 80 dependencies as well.
 .rie/aws-lambda-rie: | requirements

@@ -32,7 +32,8 @@ def configure_logging() -> None:
         logger.add(_write_json, level=level, format="{message}", backtrace=False, diagnose=False)
     else:
         logger.configure(extra={"correlation_id": "-"}, patcher=_escape_control_characters)
-        logger.add(sys.stdout, level=level, format=_READABLE, backtrace=False, diagnose=False)
+        colorize = False if os.environ.get("NO_COLOR") else None  # None: colour on a terminal
+        logger.add(sys.stdout, level=level, format=_READABLE, colorize=colorize, backtrace=False, diagnose=False)
     logging.basicConfig(handlers=[_LoguruHandler()], level=logger.level(level).no, force=True)
     for name in ("uvicorn", "uvicorn.access"):  # uvicorn gave them handlers of their own
         logging.getLogger(name).handlers.clear()

@@ -75,9 +75,9 @@ def get_manifest(registry: str, tag: str) -> tuple[str, dict[str, Any]]:
 
 
 def list_tags(registry: str) -> list[str]:
-    """Every tag that was pushed but `latest`, the oldest first."""
+    """Every tag that stays where it was pushed, the oldest first."""
     answer = httpx.get(f"http://{registry}/v2/hello-lambda/tags/list", auth=("AWS", REGISTRY_PASSWORD)).json()
-    return sorted(set(answer["tags"] or []) - {"latest"})
+    return sorted(set(answer["tags"] or []) - {"latest", "running"})
 
 
 def test_deploy_to_ecr_logs_in_and_pushes_what_lambda_accepts(
@@ -153,7 +153,14 @@ def test_create_ecr_repository_can_be_run_again_and_deleted(emulator: dict[str, 
     assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
     assert repository["imageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
     rules = json.loads(ecr.get_lifecycle_policy(repositoryName="hello-lambda")["lifecyclePolicyText"])["rules"]
-    assert [rule["selection"]["countNumber"] for rule in rules] == [10]
+    running = {
+        "tagStatus": "tagged",
+        "tagPatternList": ["running"],
+        "countType": "imageCountMoreThan",
+        "countNumber": 1,
+    }
+    newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10}
+    assert [(rule["rulePriority"], rule["selection"]) for rule in rules] == [(1, running), (2, newest)]
     policy = json.loads(ecr.get_repository_policy(repositoryName="hello-lambda")["policyText"])
     assert policy["Statement"][0]["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert policy["Statement"][0]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
@@ -195,9 +202,9 @@ def test_function_is_made_updated_and_rolled_back(
     process = run_make("delete_lambda_function", **settings)
     assert process.returncode == 2
     assert "make delete_invoker delete_api first" in process.stderr
-    status = run_steps(settings, "status")
-    assert "hello-lambda\tActive\tSuccessful" in status
-    assert "https://" in status
+    status = read_status(settings)
+    assert ["hello-lambda", "Active", "Successful"] in status
+    assert [row[2].split(":")[0] for row in status if row[0] == "hello-lambda-api"] == ["https"]
 
 
 def push_empty_image(emulator: dict[str, str], *tags: str, size: int = 0) -> str:
@@ -219,6 +226,7 @@ def test_images_are_listed_newest_first_and_the_one_that_runs_is_marked(emulator
     run_steps(emulator, "create_lambda_function")
     uri = f"{emulator['ECR_REGISTRY']}/hello-lambda@{old}"
     connect(emulator, "lambda").update_function_code(FunctionName="hello-lambda", ImageUri=uri)
+    assert_listed[0][0] += " running"
     assert_listed[1][-1] = "runs"
     assert list_images(emulator) == assert_listed
 
@@ -226,7 +234,7 @@ def test_images_are_listed_newest_first_and_the_one_that_runs_is_marked(emulator
 def list_images(emulator: dict[str, str]) -> list[list[str]]:
     """What `make images` prints: tags, digest, and whether it runs."""
     lines = [line.split("\t") for line in run_steps(emulator, "images").splitlines()]
-    return [[tags, digest, runs] for tags, _, digest, runs in (line for line in lines if len(line) == 4)]
+    return [[tags, digest, runs] for tags, _, digest, runs, _ in (line for line in lines if len(line) == 5)]
 
 
 def test_create_lambda_function_stops_with_awss_message(emulator: dict[str, str]) -> None:
@@ -253,9 +261,10 @@ def test_api_is_secured_validated_and_throttled(emulator: dict[str, str]) -> Non
         ("/{proxy+}", "ANY"): ("AWS_IAM", "AWS_PROXY"),
         ("/", "ANY"): ("AWS_IAM", "AWS_PROXY"),
     }
-    # The emulator has no validators: what stands in the template is all there is to see.
+    # The emulator has no validators and no TLS: what stands in the template is all there is to see.
     template = (ROOT / "aws/api.yaml").read_text()
     assert "ValidateRequestBody: true\n" in template
+    assert "SecurityPolicy: SecurityPolicy_TLS13_1_2_PFS_PQ_2025_09\n      EndpointAccessMode: STRICT\n" in template
     assert (
         "RequestValidatorId: !Ref BodyValidator\n      RequestModels:\n        application/json: !Ref EventModel"
         in template
@@ -393,12 +402,32 @@ def test_destroy_asks_first(emulator: dict[str, str]) -> None:
 
 
 def test_status_shows_what_exists_on_one_screen(emulator: dict[str, str]) -> None:
+    assert run_steps(emulator, "status").splitlines()[-1] == ">> nothing is deployed"
     run_steps(emulator, "create_ecr_repository", "create_lambda_role")
-    lines = [line.split("\t") for line in run_steps(emulator, "status").splitlines() if "\t" in line]
-    assert [(name, state) for name, state, _ in lines if "COMPLETE" in state] == [
-        ("hello-lambda-repository", "CREATE_COMPLETE"),
-        ("hello-lambda-role", "CREATE_COMPLETE"),
+    repository = f"{ACCOUNT_ID}.dkr.ecr.{REGION}.amazonaws.com/hello-lambda"
+    header, *rows = read_status(emulator)
+    assert header == ["STACK", "STATE", "HOLDS"]
+    assert [*rows[0], *rows[1][:2]] == [
+        *("hello-lambda-repository", "CREATE_COMPLETE", repository),
+        *("hello-lambda-role", "CREATE_COMPLETE"),
     ]
+    assert rows[1][2].startswith(f"arn:aws:iam::{ACCOUNT_ID}:role/hello-lambda-role")
+    assert len(rows) == 2
+
+
+def read_status(settings: dict[str, str]) -> list[list[str]]:
+    """The rows of `make status`, after the commands that it runs."""
+    output = run_steps(settings, "status")
+    return [line.split() for line in output[output.index("STACK  ") :].splitlines()]
+
+
+def test_delete_names_the_target_that_goes_first_and_changes_nothing(emulator: dict[str, str]) -> None:
+    run_steps(emulator, "create_api", "create_invoker")
+    before, settings = list_everything(emulator), Path(emulator["ENV_FILE"]).read_text()
+    process = run_make("delete_api", **emulator)
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[0].endswith("Run make delete_invoker first")
+    assert (list_everything(emulator), Path(emulator["ENV_FILE"]).read_text()) == (before, settings)
 
 
 def test_steps_say_what_cloudformation_says(emulator: dict[str, str], checkout: Path) -> None:

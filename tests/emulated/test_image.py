@@ -17,6 +17,7 @@ from helpers import (
     BUILD_OUTPUTS,
     EVENTS,
     INVOCATIONS,
+    PYTHON_VERSION,
     ROOT,
     load_event,
     read_requirements,
@@ -177,9 +178,9 @@ def test_image_adds_no_program(layers: list[tarfile.TarInfo]) -> None:
     assert programs != []
 
 
-def test_image_adds_no_cache_no_link_and_no_secret(layers: list[tarfile.TarInfo]) -> None:
+def test_image_adds_no_cache_no_stub_no_link_and_no_secret(layers: list[tarfile.TarInfo]) -> None:
     unwanted = re.compile(
-        r"/\.(env|git|aws|ssh|netrc|cache|docker)|/_?cache/|/id_[a-z0-9]+$|\.(pem|key|p12|pfx|crt|h|c|a|o|whl)$"
+        r"/\.(agents|env|git|aws|ssh|netrc|cache|docker)|/_?cache/|/id_[a-z0-9]+$|\.(pem|key|p12|pfx|crt|h|c|a|o|whl|pyi)$"
     )
     assert [entry.name for entry in layers if unwanted.search(f"/{entry.name}")] == []
     assert [entry.name for entry in layers if not (entry.isfile() or entry.isdir())] == []
@@ -222,9 +223,9 @@ def build_and_read_layers(checkout: Path, name: str, folder: Path) -> list[tarfi
         subprocess.run(["docker", "rmi", name], check=True, capture_output=True, timeout=60)
 
 
-VERSION = BASE_IMAGE.rsplit(":", 1)[1].replace(".", "")
+VERSION = PYTHON_VERSION.replace(".", "")
 PLANTED = [
-    *(".env", ".git/planted", "app/.env", "app/secret.pem", "app/__pycache__/planted.cpython-313.pyc"),
+    *(".env", ".git/planted", "app/.env", "app/secret.pem", f"app/__pycache__/planted.cpython-{VERSION}.pyc"),
     *("id_rsa", "app/id_rsa", "app/routers/credentials", "app/server.key", "planted/data.json", "README.md"),
     *("app/app.py~", "app/#app.py#", "app/.#app.py", "app/routers/.hello.py.swp", "app/routers/hello.py.orig"),
 ]
@@ -287,7 +288,7 @@ def test_lock_has_wheels_for_the_other_architecture(tmp_path: Path) -> None:
                 "--no-deps",
                 "--require-hashes",
                 "--only-binary=:all:",
-                "--python-version=3.13",
+                f"--python-version={PYTHON_VERSION}",
             ),
             *(f"--platform={platform}", "--platform=manylinux_2_28_" + platform.split("_", 1)[1]),
             *("--dest", str(tmp_path / platform), "--requirement", str(ROOT / "requirements.lock")),

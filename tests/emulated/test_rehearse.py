@@ -115,6 +115,9 @@ def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: None, tmp_
     process = run_make("rehearse", PATH=str(tmp_path))
     assert process.returncode == 0, process.stdout + process.stderr
     assert "✓ an aws CLI: aws-cli/1." in process.stdout
+    (said,) = re.findall(r"into \.aws-cli.*: about (\d+) MB", (ROOT / "tests/rehearse/rehearse.py").read_text())
+    installed = sum(path.lstat().st_size for path in (ROOT / ".aws-cli").rglob("*") if not path.is_dir())
+    assert 0.6 < installed / 1e6 / int(said) < 1.4
     skipped = [name for mark, name in read_steps(process.stdout) if mark == "-"]
     assert skipped == [
         "make deploy_to_ecr",

@@ -30,6 +30,7 @@ IMPORT = "import sys, importlib; sys.path[:0] = sys.argv[2:]; importlib.import_m
 class Function:
     def __init__(self, endpoint: str, region: str, folder: Path) -> None:
         self.endpoint, self.region = endpoint, region
+        self.session = botocore.session.Session()
         self.client = self.connect("lambda")
         self.folder = folder / "function"
         self.entry_point = re.findall(r'^CMD \["(.+)"\]', (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
@@ -38,7 +39,7 @@ class Function:
         """A client of the emulated account."""
         # An invocation must not run twice. With LOAD, 16 clients send at once.
         config = botocore.config.Config(retries={"total_max_attempts": 1}, max_pool_connections=64, proxies={})
-        return botocore.session.Session().create_client(
+        return self.session.create_client(
             service,
             region_name=self.region,
             endpoint_url=self.endpoint,
@@ -50,7 +51,7 @@ class Function:
     def create_from_zip(self, role: str) -> str:
         """Returns how large the zip is. Raises RuntimeError with the traceback if app/ does not import."""
         code = self.zip_app()
-        settings = {"Runtime": "python3.13", "Handler": self.entry_point, "MemorySize": 512, "Timeout": 28}
+        settings = {"Runtime": "python3.14", "Handler": self.entry_point, "MemorySize": 512, "Timeout": 28}
         self.client.create_function(FunctionName=NAME, Role=role, Code={"ZipFile": code}, **settings)
         return f"{len(code) / 1000:.0f} KB"
 

@@ -20,10 +20,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from checks import call_with_curl, check_nothing_is_left, invoke, send_load
 
@@ -35,6 +36,17 @@ ACCOUNT_ID = "123456789012"  # as in AWS's documentation
 REGION = "eu-central-1"
 TIMEOUT = 900  # seconds for one step
 NEED_IMAGE = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
+# The steps of `make deploy`, each with those that it needs. Steps that do not need each other run side by side.
+# deploy_to_ecr builds the image itself. An earlier build leaves it in Docker's cache.
+NEEDS = {
+    "create_ecr_repository": (),
+    "deploy_to_ecr": ("create_ecr_repository", "build_image"),
+    "create_lambda_role": (),
+    "create_lambda_function": ("deploy_to_ecr", "create_lambda_role"),
+    "update_lambda_function": ("create_lambda_function",),
+    "create_api": ("create_lambda_function",),
+    "create_invoker": ("create_api",),
+}
 
 
 class Rehearsal:
@@ -46,6 +58,9 @@ class Rehearsal:
         os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
         guard = [sys.executable, str(Path(__file__).with_name("guard.py"))]
         self.guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        self.guard_lock = threading.RLock()
+        self.pool = ThreadPoolExecutor()
+        self.running: dict[str, Future[tuple[str | None, float]]] = {}
         self.skipped = 0
         threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
@@ -90,26 +105,34 @@ class Rehearsal:
         }
 
     def tell_guard(self, action: str, name: object) -> None:
-        print(action, name, file=self.guard.stdin, flush=True)
+        with self.guard_lock:
+            print(action, name, file=self.guard.stdin, flush=True)
 
     def end_everything(self) -> None:
-        self.guard.communicate(timeout=120)  # closes the guard's input
+        assert self.guard.stdin
+        with self.guard_lock:
+            self.guard.stdin.close()
+        self.guard.wait(timeout=120)
 
     def spawn(self, *command: str, stdin: int, settings: dict[str, str]) -> tuple[subprocess.Popen[str], Path]:
         """Starts a command, and returns it with the file that gets its output. The guard reads that file, too."""
         output, log = tempfile.mkstemp(".log", dir=self.folder)
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=self.environment | settings,
-            stdin=stdin,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with self.guard_lock:
+            assert self.guard.stdin
+            if self.guard.stdin.closed:
+                raise RuntimeError("nothing may start any more, since the guard has ended")
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self.environment | settings,
+                stdin=stdin,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            self.tell_guard("watch group", process.pid)
         os.close(output)
-        self.tell_guard("watch group", process.pid)
         return process, Path(log)
 
     def start(self, *command: str, url: str, **settings: str) -> tuple[subprocess.Popen[str], Path]:
@@ -141,29 +164,35 @@ class Rehearsal:
 
     def step(self, name: str, action: Callable[[], str | None]) -> None:
         """Runs an action, and prints its result and time in one line. Exits if the action raises RuntimeError."""
-        started = time.monotonic()
+        self.show(name, partial(measure, action))
+
+    def show(self, name: str, get: Callable[[], tuple[str | None, float]]) -> None:
+        """Prints a step's result and time in one line, when it has ended. Exits if the step raises RuntimeError."""
         try:
             with shown_while_running(name):
-                result = action()
+                result, seconds = get()
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"✗ {name}\n{error}", flush=True)
             sys.exit(1)
         text = f": {textwrap.shorten(result, 90, placeholder=' …')}" if result else ""
-        print(f"✓ {name}{text} ({time.monotonic() - started:.1f} s)", flush=True)
+        print(f"✓ {name}{text} ({seconds:.1f} s)", flush=True)
 
     def skip(self, name: str, reason: str) -> None:
         self.skipped += 1
         print(f"- {name}: skipped, {reason}", flush=True)
 
     def start_account(self) -> None:
+        if self.in_image:
+            self.running["build_image"] = self.pool.submit(measure, partial(self.make, "build_image"))
+        emulator = self.pool.submit(measure, self.start_emulator)
         self.step("an aws CLI", self.find_aws_cli)
-        self.step(f"an emulated AWS account on 127.0.0.1:{self.port}", self.start_emulator)
+        self.show(f"an emulated AWS account on 127.0.0.1:{self.port}", emulator.result)
         self.step("it is the emulator's account", self.check_account)
 
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
         if not Path(self.environment["REAL_AWS"]).exists():
-            print(">> installing an aws CLI into .aws-cli, since this machine has none", flush=True)
+            print(">> installing an aws CLI into .aws-cli, since this machine has none: about 190 MB", flush=True)
             with locked():
                 self.make(".aws-cli/bin/aws")
         return self.run("aws", "--version").split()[0]
@@ -213,23 +242,30 @@ class Rehearsal:
         makefile = (ROOT / "Makefile").read_text()
         (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
         for target in targets.split():
+            action: Callable[[], str | None] = partial(self.make, target)
+            if not self.in_image and target == "create_lambda_function":
+                action = self.create_function
+            elif target in without or (not self.in_image and target in NEED_IMAGE):
+                continue
+            needed = [self.running[each] for each in NEEDS[target] if each in self.running]
+            self.running[target] = self.pool.submit(run_after, needed, action)
+        for target in targets.split():
             if target in without:
                 continue
             if self.in_image or target not in NEED_IMAGE:
-                self.step(f"make {target}", partial(self.make, target))
+                self.show(f"make {target}", self.running[target].result)
             else:
                 self.skip(f"make {target}", "the image needs a Docker engine, on Linux")
+            if not self.in_image and target == "create_lambda_role":
+                self.show("the function from a zip of app/", self.running["create_lambda_function"].result)
             if target == ("update_lambda_function" if self.in_image else "create_lambda_role"):
-                self.start_function()
+                self.step("the function answers", self.function.check)
         stage = rf"http://127.0.0.1:{self.port}/_aws/execute-api/\1/\2"
         address = re.compile(r"https://([^.]+)\.execute-api\.[^/]+/([^/]+)")
         self.env_file.write_text(address.sub(stage, self.env_file.read_text()))
 
-    def start_function(self) -> None:
-        if not self.in_image:
-            role = self.read_settings()["AWS_LAMBDA_ROLE_ARN"]
-            self.step("the function from a zip of app/", partial(self.function.create_from_zip, role))
-        self.step("the function answers", self.function.check)
+    def create_function(self) -> str:
+        return self.function.create_from_zip(self.read_settings()["AWS_LAMBDA_ROLE_ARN"])
 
     def read_settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
@@ -243,20 +279,36 @@ def connect(endpoint: str, folder: Path) -> tuple["Function", "Forwarder"]:
     return function, Forwarder(function)
 
 
+def measure(action: Callable[[], str | None]) -> tuple[str | None, float]:
+    """Runs an action, and returns its result and its seconds."""
+    started = time.monotonic()
+    return action(), time.monotonic() - started
+
+
+def run_after(needed: Sequence[Future[Any]], action: Callable[[], str | None]) -> tuple[str | None, float]:
+    """Runs an action when others have ended. Raises their error if one failed."""
+    for each in needed:
+        each.result()
+    return measure(action)
+
+
 @contextmanager
 def shown_while_running(name: str) -> Iterator[None]:
-    """On a terminal, shows a step and its seconds in a line that disappears when the step has ended."""
+    """On a terminal, shows a step and its seconds in a line that disappears when the step has ended.
+
+    It takes no escape sequence, since NO_COLOR forbids them.
+    """
     if not sys.stdout.isatty():
         yield
         return
     ended, started = threading.Event(), time.monotonic()
-    width = shutil.get_terminal_size().columns - 10
+    width = shutil.get_terminal_size().columns - 1
 
     def show() -> None:
         while True:
-            print(f"\r  {name[:width]} {time.monotonic() - started:.0f} s", end="", flush=True)
+            print(f"\r  {name[: width - 9]} {time.monotonic() - started:.0f} s", end="", flush=True)
             if ended.wait(0.2):
-                print("\r\033[K", end="", flush=True)
+                print(f"\r{'':{width}}\r", end="", flush=True)
                 return
 
     thread = threading.Thread(target=show)

@@ -85,12 +85,12 @@ def test_stack_that_could_not_be_created_makes_room(run: Run, calls: Callable[[]
     assert calls() == ["describe-stacks", "delete-stack", "describe-stacks", "describe-stacks", "deploy"]
 
 
-@pytest.mark.parametrize("command", [DEPLOY, DELETE])
+@pytest.mark.parametrize(("command", "before"), [(DEPLOY, []), (DELETE, ["delete-stack"])])
 def test_failing_call_is_not_taken_for_no_stack(
-    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...]
+    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...], before: list[str]
 ) -> None:
-    process = run(command, describe_stacks=[(254, "", "ThrottlingException")])
-    assert (process.returncode, process.stderr, calls()) == (254, "ThrottlingException", ["describe-stacks"])
+    process = run(command, describe_stacks=[(254, "", "ThrottlingException")], delete_stack=[])
+    assert (process.returncode, process.stderr, calls()) == (254, "ThrottlingException", [*before, "describe-stacks"])
 
 
 def test_failing_deploy_gives_the_reasons_of_the_resources(run: Run) -> None:
@@ -101,15 +101,41 @@ def test_failing_deploy_gives_the_reasons_of_the_resources(run: Run) -> None:
 
 
 def test_delete_waits_until_the_stack_is_gone(run: Run, calls: Callable[[], list[str]]) -> None:
-    statuses = status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "")
-    process = run(DELETE, describe_stacks=statuses, delete_stack=[])
+    process = run(DELETE, describe_stacks=status("DELETE_IN_PROGRESS", "DELETE_IN_PROGRESS", ""), delete_stack=[])
     assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
-    assert calls() == ["describe-stacks", "describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
+    assert calls() == ["delete-stack", "describe-stacks", "describe-stacks", "describe-stacks"]
+
+
+REFUSED = (254, "", "Stack cannot be deleted while in status UPDATE_IN_PROGRESS\n")
+
+
+def test_refused_delete_is_repeated_when_the_stack_is_settled(run: Run, calls: Callable[[], list[str]]) -> None:
+    statuses = status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "")
+    process = run(DELETE, describe_stacks=statuses, delete_stack=[REFUSED, (0, "", "")])
+    assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
+    looks = ["describe-stacks", "describe-stacks"]
+    assert calls() == ["delete-stack", *looks, "delete-stack", *looks]
+
+
+def test_delete_that_is_refused_twice_fails(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(DELETE, describe_stacks=status("CREATE_COMPLETE"), delete_stack=[REFUSED, REFUSED])
+    assert (process.returncode, process.stdout) == (254, "")
+    assert calls() == ["delete-stack", "describe-stacks", "delete-stack"]
+
+
+def test_delete_that_fails_for_another_reason_is_not_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(DELETE, delete_stack=[(254, "", "AccessDenied\n")])
+    assert (process.returncode, process.stderr, calls()) == (254, "AccessDenied\n", ["delete-stack"])
+
+
+def test_delete_without_waiting_only_starts_it(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(("env", "WAIT_FOR_DELETION=no", *DELETE), delete_stack=[])
+    assert (process.returncode, process.stdout, calls()) == (0, "", ["delete-stack"])
 
 
 @pytest.mark.parametrize("left", ["DELETE_FAILED", "CREATE_COMPLETE"])
 def test_delete_fails_with_the_reasons_while_the_stack_is_there(run: Run, left: str) -> None:
-    statuses, events = status("CREATE_COMPLETE", left), [(0, "User\thas a key\n", "")]
+    statuses, events = status("DELETE_IN_PROGRESS", left), [(0, "User\thas a key\n", "")]
     process = run(DELETE, describe_stacks=statuses, delete_stack=[], describe_stack_events=events)
     assert (process.returncode, process.stdout) == (1, "")
     assert process.stderr.endswith(f"The stack a-stack could not be deleted: it is in {left}\nUser\thas a key\n")
@@ -135,6 +161,40 @@ def test_require_stops_in_another_account(run: Run, account: str, code: int) -> 
     process = run(command, get_caller_identity=[(0, f"{account}\n", "a warning\n")])
     assert process.returncode == code
     assert ("logged in to account 999999999999, and AWS_ACCOUNT_ID is 123456789012" in process.stderr) == bool(code)
+
+
+def test_require_says_how_to_log_in(run: Run) -> None:
+    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "account")
+    process = run(command, get_caller_identity=[(253, "", "Unable to locate credentials\n")])
+    assert process.returncode == 1
+    assert process.stderr.startswith("Unable to locate credentials\nThe aws CLI is not logged in: run aws login")
+
+
+IMAGE = [(0, '{"imageManifest": "{}"}\n', "")]
+HAS_THE_TAG = "An error occurred (ImageAlreadyExistsException) when calling the PutImage operation"
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "said"),
+    [
+        (HAS_THE_TAG, 0, ""),
+        ("An error occurred (AccessDeniedException)", 1, "An error occurred (AccessDeniedException)\n"),
+    ],
+)
+def test_only_an_image_that_has_the_running_tag_already_is_no_error(
+    run: Run, message: str, code: int, said: str
+) -> None:
+    uri = [(0, "registry/a-function@sha256:0123\n", "")]
+    answers = {"get_function": uri, "batch_get_image": IMAGE, "put_image": [(254, "", message)]}
+    process = run(("aws/tag_running_image", "a-function"), **answers)
+    assert (process.returncode, process.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("operation", ["get_function", "batch_get_image"])
+def test_failing_call_moves_no_running_tag(run: Run, calls: Callable[[], list[str]], operation: str) -> None:
+    answers = {"get_function": [(0, "registry/a-function@sha256:0123\n", "")], "batch_get_image": IMAGE}
+    process = run(("aws/tag_running_image", "a-function"), **{**answers, operation: [(254, "", "Throttling")]})
+    assert (process.returncode, process.stderr, "put-image" in calls()) == (254, "Throttling", False)
 
 
 def make_read_only(env_file: Path) -> None:

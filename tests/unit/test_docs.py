@@ -54,6 +54,23 @@ def test_readme_names_every_target_and_none_that_is_not_there() -> None:
     assert TARGETS - made - set(re.findall(r"`([a-z_]+)`", README)) == {"help", "build_image", "requirements"} - made
 
 
+def test_no_text_names_a_target_that_make_help_does_not_show() -> None:
+    """Words without an underscore count only in a command. Others may be English."""
+    folders = ("app", "aws", "examples", "tests", ".github", ".ci")
+    files = [
+        *ROOT.glob("[!.]*"),
+        ROOT / ".env.example",
+        *(file for name in folders for file in (ROOT / name).rglob("*")),
+    ]
+    names = set()
+    for file in files:
+        if file.is_file() and file.suffix in ("", ".example", ".md", ".mk", ".py", ".txt", ".yaml", ".yml"):
+            for start, words in re.findall(r"(`|\$ |[Rr]un )?\bmake ([a-z_]+(?: [a-z]+_[a-z_]+)*)", file.read_text()):
+                names |= {(word, file.name) for word in words.split() if start or "_" in word}
+    assert {name for name, _ in names} >= {"delete_invoker", "deploy", "run_api"}
+    assert [name for name in names if name[0] not in TARGETS] == []
+
+
 def test_readme_names_no_knob_that_is_not_there() -> None:
     knobs = {*re.findall(r"^([A-Z_]+) +[?:]= ", MAKEFILE, re.MULTILINE), *SETTINGS, "CONFIRM"}
     named = set(re.findall(r"\b([A-Z]+(?:_[A-Z]+)+)\b", README))

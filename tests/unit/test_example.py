@@ -1,6 +1,7 @@
 """The example, against a gateway that recomputes each signature with botocore."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from helpers import CLEAN_ENVIRONMENT, ROOT
+from helpers import CLEAN_ENVIRONMENT, ROOT, run_python
 from rehearse import REGION, find_free_port
 
 from app.app import handler
@@ -514,3 +515,13 @@ def test_wait_refuses_what_is_no_number(run_example: RunExample, env_file: Path)
     process = run_example(env_file, "--wait", "long")
     assert process.returncode == 2
     assert "argument --wait: invalid int value: 'long'" in process.stderr
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_example_has_colour_on_a_terminal_unless_no_color_is_set(no_color: str) -> None:
+    settings = {"API_SECURE_ENDPOINT": "http://127.0.0.1:9/default/a", "AWS_REGION": REGION}
+    keys = {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "ENV_FILE": os.devnull}
+    code = f"import pty; pty.spawn({[sys.executable, EXAMPLE]})"
+    process = run_python(code, **settings, **keys, NO_COLOR=no_color, TERM="xterm")
+    assert "Invoking route: hello" in process.stdout
+    assert ("\x1b" in process.stdout) == (not no_color)

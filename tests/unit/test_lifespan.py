@@ -137,7 +137,8 @@ def test_child_process_ends_on_sigterm_and_leaves_the_lifespan_alone() -> None:
     code = f"""
 {POOL}
 handler = create_handler(app)
-import os, signal, time
+import os, signal, time, warnings
+warnings.simplefilter("ignore")  # Python 3.12 and newer warn of a fork beside a thread.
 child = os.fork()
 if not child:
     time.sleep(60)

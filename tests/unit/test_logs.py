@@ -289,7 +289,9 @@ assert len(response.headers.get_list("x-correlation-id")) == 1
     assert process.stdout.count(" - GET /inner/hello/ 200\n") == 1
 
 
-def test_log_has_colour_on_a_terminal() -> None:
+@pytest.mark.parametrize(("no_color", "shown"), [("", "\x1b[1mERROR"), ("1", "ERROR    | - - 1\n")])
+def test_log_has_colour_on_a_terminal_unless_no_color_is_set(no_color: str, shown: str) -> None:
     command = [sys.executable, "-c", "import app.app; from loguru import logger; logger.error(1)"]
-    process = run_python(f"import pty; pty.spawn({command})", TERM="xterm")
-    assert "\x1b[1mERROR" in process.stdout
+    process = run_python(f"import pty; pty.spawn({command})", TERM="xterm", NO_COLOR=no_color)
+    assert shown in process.stdout
+    assert ("\x1b" in process.stdout) == (not no_color)

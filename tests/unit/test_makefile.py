@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import LOCAL_IMAGE, ROOT, run_make
+from helpers import LOCAL_IMAGE, PYTHON_VERSION, ROOT, run_make
+from rehearse import find_free_port
 
 Stub = Callable[..., dict[str, str]]
 ACCOUNT = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "AWS_LAMBDA_ROLE_ARN": "arn"}
@@ -343,7 +345,7 @@ def test_make_names_a_python_that_is_too_old_or_missing(
 
 def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
     process = run_make("--dry-run", "deploy", **ACCOUNT)
-    shown = re.sub("^aws/require .*", "", process.stdout, flags=re.MULTILINE)
+    shown = re.sub("^(aws/require|echo) .*", "", process.stdout, flags=re.MULTILINE)
     commands = re.findall(r"\b(aws (?!cloudformation describe)[a-z]+ [a-z-]+|docker [a-z]+) ", shown)
     assert commands == [
         *("aws cloudformation deploy", "docker pull", "docker build", "aws ecr get-login-password", "docker login"),
@@ -354,7 +356,80 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
         *("aws cloudformation deploy", "aws cloudformation deploy"),
     ]
     assert "make " not in shown
-    assert process.stdout.splitlines()[-1].endswith("examples/invoke_secure_routes.py --wait 90")
+    assert process.stdout.splitlines()[-2].endswith("examples/invoke_secure_routes.py --wait 90")
+
+
+def test_deploy_ends_with_the_endpoint_and_the_next_command(tmp_path: Path) -> None:
+    endpoint = "https://abc.execute-api.eu-central-1.amazonaws.com/default/hello-lambda"
+    (tmp_path / ".env").write_text(f"API_SECURE_ENDPOINT={endpoint}\n")
+    process = run_make("--dry-run", "deploy", **ACCOUNT, ENV_FILE=str(tmp_path / ".env"))
+    assert process.stdout.splitlines()[-1].startswith(f'echo ">> deployed to {endpoint}. Next: make logs')
+
+
+# The role's stack is being deleted at the first look at its status, and then in another state or gone.
+DELETING = """#!/bin/sh
+echo "$*" >>"{folder}/calls"
+case "$*" in
+*"contains("*) echo hello-lambda-role ;;
+*StackStatus*) cat "{folder}/state"; echo "$AFTER" >"{folder}/state" ;;
+*get-caller-identity*) echo 123456789012 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("after", "code"), [("", 0), ("DELETE_FAILED", 2)])
+def test_destroy_waits_for_the_stacks_that_are_being_deleted(tmp_path: Path, stub: Stub, after: str, code: int) -> None:
+    settings = stub("aws", "sleep")
+    (tmp_path / "bin/aws").write_text(DELETING.format(folder=tmp_path))
+    (tmp_path / "state").write_text("DELETE_IN_PROGRESS\n")
+    process = run_make("destroy", "destroy_steps=", "CONFIRM=yes", **ACCOUNT, **settings, AFTER=after)
+    assert process.returncode == code
+    assert process.stdout.endswith(">> nothing is left\n") == (not code)
+    assert ("hello-lambda-role could not be deleted: it is in DELETE_FAILED" in process.stderr) == bool(code)
+    assert "cloudformation delete-stack --stack-name hello-lambda-role\n" in (tmp_path / "calls").read_text()
+
+
+def test_destroy_starts_every_deletion_but_the_invokers_without_waiting() -> None:
+    shown = run_make("--dry-run", "destroy", **ACCOUNT).stdout
+    waiting = re.findall(r"^(WAIT_FOR_DELETION=no )?aws/once_settled .*-(\w+)$", shown, re.MULTILINE)
+    assert [(stack, not later) for later, stack in waiting] == [
+        *[("invoker", True), ("api", False), ("role", False), ("repository", False)],
+    ]
+    for target, stack in (
+        ("delete_api", "api"),
+        ("delete_lambda_role", "role"),
+        ("delete_ecr_repository", "repository"),
+    ):
+        assert f"\naws/once_settled aws cloudformation delete-stack --stack-name hello-lambda-{stack}\n" in (
+            run_make("--dry-run", target, **ACCOUNT).stdout
+        )
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_run_container_names_a_taken_port_and_the_setting(
+    stub: Stub, calls: Callable[[], str], taken_port: int
+) -> None:
+    process = run_make("run_container", f"LAMBDA_PORT={taken_port}", **stub("docker"))
+    message = f"Port {taken_port} cannot be used (Address already in use). Name another: LAMBDA_PORT=…"
+    assert (process.returncode, process.stderr.splitlines()[0]) == (2, message)
+    assert "docker run" not in calls()
+
+
+@pytest.mark.parametrize(("code", "explained"), [(2, True), (1, False), (0, False)])
+def test_run_container_explains_a_crash_of_the_emulator(tmp_path: Path, stub: Stub, code: int, explained: bool) -> None:
+    settings = stub("docker")
+    (tmp_path / "bin/docker").write_text(f"#!/bin/sh\n[ $1 != run ] || exit {code}\n")
+    process = run_make("run_container", f"LAMBDA_PORT={find_free_port()}", **settings)
+    assert bool(process.returncode) == bool(code)
+    message = "The emulator crashed: it takes one request at a time. Run the target again\n"
+    assert process.stderr.startswith(message) == explained
 
 
 def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python: Path) -> None:
@@ -377,11 +452,12 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
         lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
         assert [line.split()[0] for line in lines] == [
-            *("ruff", "ruff", "mypy", "codespell", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck"),
+            *("ruff", "ruff", "mypy", "mypy", "codespell", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck"),
             "jactionlint",
         ]
-        scripts = ".ci/build_base_image .ci/run aws/once_settled aws/require aws/retry_new_role tests/bin/aws"
-        assert lines[8] == f"shellcheck {scripts}"
+        aws = "aws/list_images aws/once_settled aws/require aws/retry_new_role aws/tag_running_image"
+        assert lines[9] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
+        assert lines[3] == f"mypy --python-version {PYTHON_VERSION} app"
 
 
 @pytest.mark.parametrize(("package", "option"), [("", "--upgrade "), ("PACKAGE=loguru", "--upgrade-package loguru ")])

@@ -1,0 +1,146 @@
+"""The pushed images: their tag `running`, in an emulated account, and the findings that `make images` reads.
+
+The emulator scans no image. So a server gives the answers that AWS documents, and the real aws CLI reads them.
+https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
+"""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from account import connect
+from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
+
+
+def run_step(step: str, settings: dict[str, str]) -> str:
+    process = run_make(step, **settings)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def push_image(emulator: dict[str, str], name: str, *tags: str) -> str:
+    """Puts a manifest into the repository, indented as Docker's are, and gives its digest."""
+    manifest = json.dumps({"schemaVersion": 2, "config": {"digest": name}, "layers": []}, indent=3)
+    put_image = connect(emulator, "ecr").put_image
+    images = [put_image(repositoryName="hello-lambda", imageManifest=manifest, imageTag=tag) for tag in tags]
+    return str(images[0]["image"]["imageId"]["imageDigest"])
+
+
+def list_tags(emulator: dict[str, str]) -> dict[str, set[str]]:
+    """The tags of each digest."""
+    images = connect(emulator, "ecr").describe_images(repositoryName="hello-lambda")["imageDetails"]
+    return {image["imageDigest"]: set(image["imageTags"]) for image in images}
+
+
+def test_running_tag_is_on_the_image_that_runs(emulator: dict[str, str]) -> None:
+    """After a creation, a rollback by tag, one by digest, and an update, and when the same step runs again."""
+    for step in ("create_ecr_repository", "create_lambda_role"):
+        run_step(step, emulator)
+    old = push_image(emulator, "old", "20260101T000000Z-old")
+    new = push_image(emulator, "new", "20260102T000000Z-new", "latest")
+    new_runs = {old: {"20260101T000000Z-old"}, new: {"20260102T000000Z-new", "latest", "running"}}
+    old_runs = {old: {"20260101T000000Z-old", "running"}, new: {"20260102T000000Z-new", "latest"}}
+    assert "the tag running is on" in run_step("create_lambda_function", emulator)
+    assert list_tags(emulator) == new_runs
+    for _ in range(2):
+        run_step("update_lambda_function", {**emulator, "IMAGE_TAG": "20260101T000000Z-old"})
+        assert list_tags(emulator) == old_runs
+    run_step("update_lambda_function", emulator)
+    assert list_tags(emulator) == new_runs
+    uri = f"{emulator['ECR_REGISTRY']}/hello-lambda@{old}"
+    connect(emulator, "lambda").update_function_code(FunctionName="hello-lambda", ImageUri=uri)
+    run_step("create_lambda_function", emulator)
+    assert list_tags(emulator) == old_runs
+
+
+def test_running_image_that_is_no_longer_there_does_not_stop_a_deployment(emulator: dict[str, str]) -> None:
+    for step in ("create_ecr_repository", "create_lambda_role"):
+        run_step(step, emulator)
+    digest = push_image(emulator, "new", "latest")
+    run_step("create_lambda_function", emulator)
+    connect(emulator, "ecr").batch_delete_image(repositoryName="hello-lambda", imageIds=[{"imageDigest": digest}])
+    process = run_make("create_lambda_function", **emulator)
+    assert process.returncode == 0
+    assert "is no longer in the repository. Run make deploy_to_ecr update_lambda_function" in process.stderr
+
+
+FINDINGS = {
+    "imageScanFindings": {
+        "findings": [{"name": "CVE-2019-5188", "uri": "https://example.com/CVE-2019-5188", "severity": "MEDIUM"}],
+        "imageScanCompletedAt": 1767312000.0,
+        "vulnerabilitySourceUpdatedAt": 1767312000.0,
+        "findingSeverityCounts": {"HIGH": 2, "MEDIUM": 103},
+    },
+    "imageScanStatus": {"status": "COMPLETE", "description": "The scan was completed successfully."},
+    "nextToken": "page 2",
+}
+CLEAN = {**FINDINGS, "imageScanFindings": {"findings": [], "findingSeverityCounts": {}}, "nextToken": None}
+IN_PROGRESS = {"imageScanStatus": {"status": "IN_PROGRESS"}}
+NOT_SCANNED = {"__type": "ScanNotFoundException", "message": "Image scan does not exist for the image"}
+# The images as describe-images gives them: not in order, without findings, and one without tags.
+SCANS: dict[str, dict[str, Any]] = {"b": CLEAN, "d": FINDINGS, "c": IN_PROGRESS, "a": NOT_SCANNED, "e": FINDINGS}
+IMAGES = [
+    {
+        **{"registryId": "123456789012", "repositoryName": "hello-lambda", "imageSizeInBytes": 63000000},
+        **{"imageDigest": f"sha256:{name * 64}", "imagePushedAt": 1767225600.0 + ord(name)},
+        **({} if name == "e" else {"imageTags": [f"tag-{name}", *(["latest"] if name == "d" else [])]}),
+    }
+    for name in SCANS
+]
+
+
+class Account(BaseHTTPRequestHandler):
+    """Answers to get-function, describe-images and describe-image-scan-findings."""
+
+    def do_GET(self) -> None:
+        image = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/hello-lambda@sha256:{'c' * 64}"
+        self.answer({"Configuration": {}, "Code": {"RepositoryType": "ECR", "ResolvedImageUri": image}})
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        operation = self.headers["X-Amz-Target"].partition(".")[2]
+        if operation == "DescribeImages":
+            self.answer({"imageDetails": IMAGES})
+        else:
+            assert (operation, "nextToken" in request) == ("DescribeImageScanFindings", False)
+            self.answer(SCANS[request["imageId"]["imageDigest"][-1]])
+
+    def answer(self, answer: dict[str, Any]) -> None:
+        self.send_response(400 if "__type" in answer else 200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *arguments: object) -> None: ...
+
+
+@pytest.fixture
+def account() -> Iterator[dict[str, str]]:
+    """The settings with which make asks this server."""
+    require("aws")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Account) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield {
+            "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
+            "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            **{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"},
+        }
+        server.shutdown()
+
+
+def test_images_shows_the_findings_of_each_pushed_image(account: dict[str, str]) -> None:
+    process = run_make("images", **account)
+    assert process.returncode == 0, process.stderr
+    lines = [line.split("\t") for line in process.stdout.splitlines() if "\t" in line]
+    assert [(tags, digest[-1], runs, findings) for tags, _, digest, runs, findings in lines] == [
+        ("tag-d latest", "d", "", '{"HIGH":2,"MEDIUM":103}'),
+        ("tag-c", "c", "runs", "IN_PROGRESS"),
+        ("tag-b", "b", "", "{}"),
+        ("tag-a", "a", "", "not scanned"),
+    ]
+    assert "ScanNotFoundException" in process.stderr
