@@ -1,6 +1,6 @@
 # The rights to deploy, for a role that is no administrator. An administrator runs these two targets.
 
-# owner/name on GitHub: the workflow of this one may deploy.
+# owner/name on GitHub: its deploy workflow gets a role.
 GITHUB_REPOSITORY ?=
 # The GitHub environment that the workflow is started for.
 GITHUB_ENVIRONMENT ?= production

@@ -22,7 +22,7 @@ export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Work on this repository
-.PHONY: rename test_all lint format lock fuzz bench rehearse clean
+.PHONY: rename test_all lint format lock fuzz bench rehearse pictures clean
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
 rename: requirements ## Rename the application in every file, for example to NAME=my-api
@@ -37,12 +37,13 @@ test_all: requirements ## Run every test, and say which were skipped and why
 	"$(env)/bin/python" -m pytest
 	"$(env)/bin/python" -m pytest --dist=loadfile --no-loadscope-reorder tests/faults tests/emulated
 
-lint: requirements .scanners/bin/checkov ## Run every check: format, types, templates, scripts, workflows
+lint: requirements .scanners/bin/checkov ## Run every check: format, types, spelling, templates, scripts
 	@failed=0; check() { echo "$$*"; "$$@" || failed=1; }; \
 	check "$(env)/bin/ruff" format --check; \
 	check "$(env)/bin/ruff" check; \
 	check "$(env)/bin/mypy"; \
 	check "$(env)/bin/mypy" --python-version $(subst public.ecr.aws/lambda/python:,,$(base_image)) app; \
+	check "$(env)/bin/codespell"; \
 	check "$(env)/bin/cfn-lint" --regions us-east-1 -- aws/*.yaml; \
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
 	check .scanners/bin/cfripper --logging ERROR --rules-filters-folder .cfripper aws/*.yaml; \
@@ -74,6 +75,9 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, destroy it
 	@exec "$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)"
+
+pictures: requirements ## Record README.md's terminal pictures again, from a real run
+	"$(env)/bin/python" tests/rehearse/pictures.py
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache .env*.api.yaml

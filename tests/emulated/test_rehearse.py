@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
+from pictures import REHEARSAL, read_picture
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}
 DEPLOYER = {"AWS_PROFILE": "real", "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real"}
@@ -86,15 +87,14 @@ def read_state(path: Path) -> tuple[str, int] | None:
     return (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns) if path.exists() else None
 
 
-def test_rehearsal_in_containers_is_what_the_readme_shows(image: str, user_env_file: None) -> None:
+def test_rehearsal_in_containers_is_what_the_picture_shows(image: str, user_env_file: None) -> None:
     process = run_make("rehearse", "LOAD=200", **DEPLOYER)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "0 skipped" in process.stdout.splitlines()[-1]
-    (shown,) = re.findall(r"^\$ make rehearse\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     load = ("✓", "each of 200 requests gets its own answer")
     steps = read_steps(process.stdout)
     assert steps.count(load) == 1
-    assert [step for step in steps if step != load] == read_steps(shown)
+    assert [step for step in steps if step != load] == read_steps("\n".join(read_picture(REHEARSAL)))
     assert list_docker(process.stdout) == []
     check_nothing_runs(process.stdout)
 

@@ -34,13 +34,8 @@ CALLS = {
     ],
     REPOSITORY: [
         *("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload"),
-        *(
-            "ecr:InitiateLayerUpload",
-            "ecr:PutImage",
-            "ecr:UploadLayerPart",
-            "ecr:DescribeImages",
-            "ecr:DescribeImageScanFindings",
-        ),
+        *("ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart", "ecr:DescribeImages"),
+        "ecr:DescribeImageScanFindings",
         "ecr:GetDownloadUrlForLayer",  # Lambda lets only those who may pull the image make a function of it
     ],
     FUNCTION: [

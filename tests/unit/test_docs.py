@@ -2,18 +2,20 @@
 
 import json
 import re
-import textwrap
 from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Request
 from helpers import ROOT, load_event
+from pictures import ANOTHER_TERMINAL, API, READMES, find_block, hide_variable, read_picture
 from test_same_as_uvicorn import DIFFERENCES, NOT_COMPARED
 
 from app.aws_lambda import create_handler
 
 GUIDE = (ROOT / "README.md").read_text()
-README = "".join((ROOT / name).read_text() for name in ("README.md", "aws/README.md", "tests/README.md"))
+README = "".join((ROOT / name).read_text() for name in READMES)
+PAGES = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
+STYLE = (ROOT / "tests/unit/style.txt").read_text()
 MAKEFILE = "".join(
     (ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk")
 )
@@ -89,11 +91,43 @@ def test_readme_shows_the_guides_event() -> None:
     assert shown == [load_event("guide")]
 
 
-def test_readmes_link_to_files_that_exist() -> None:
-    for name in ("README.md", "aws/README.md", "tests/README.md"):
+def test_readmes_link_to_files_and_headings_that_exist() -> None:
+    for name in READMES:
         path = ROOT / name
-        links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
-        assert [link for link in links if not (path.parent / link).exists()] == []
+        for link in re.findall(r"\]\(([^):]+)\)", path.read_text()):
+            # GitHub has a page for each workflow, at an address beside the files.
+            link = re.sub(r"^\.\./\.\./actions(/workflows/[^/]+).*", r".github\1", link)
+            target, _, anchor = link.partition("#")
+            file = path.parent / target if target else path
+            assert file.exists(), link
+            headings = re.findall(r"^#+ (.*)", file.read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in [re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings]
+
+
+def test_readme_shows_the_lines_of_its_picture() -> None:
+    """`make pictures` records the picture again. README.md's output is a copy of it."""
+    commands = find_block("make run_api") + find_block("bash")
+    shown = [line for text, output in commands for line in [*f"$ {text}".splitlines(), *output]]
+    recorded = [line for line in read_picture(API) if line != ANOTHER_TERMINAL]
+    assert [hide_variable(line) for line in shown if line] == [hide_variable(line) for line in recorded if line]
+
+
+def read_sentences(page: str) -> list[str]:
+    """The sentences of a page. A piece of code or a link's address in them counts as one word."""
+    text = re.sub(r"^ *```.*?^ *```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`]+`", "Code", re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text))
+    # An item, a row, a cell, a heading or an empty line ends a sentence, too.
+    parts = re.split(r"\n\s*\n|\n\s*(?=[-#>|]|\d\. )|\|", text)
+    return [" ".join(each.split()) for part in parts for each in re.split(r"(?<=[.?!])[*)]*\s+(?=[(*A-Z])", part)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_has_short_sentences_of_plain_words(page: str) -> None:
+    words = [line[:13].strip() for line in STYLE.splitlines() if not line.startswith("#")]
+    refused = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in words), re.IGNORECASE)
+    sentences = read_sentences(page)
+    assert [each for each in sentences if refused.search(each)] == []
+    assert [each for each in sentences if len(each.split()) > 24 or each.count(": ") > 1] == []
 
 
 def test_readme_lists_what_is_different_behind_lambda() -> None:
@@ -106,9 +140,9 @@ def test_readme_lists_what_is_different_behind_lambda() -> None:
 
 
 def test_readmes_dependency_reads_the_caller() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, Any] = {"Request": Request}
-    exec(textwrap.dedent("  " + code), names)  # noqa: S102
+    exec(code, names)  # noqa: S102
     app = FastAPI()
 
     @app.get("/hello/")

@@ -436,8 +436,9 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
     """Each check is a stand-in that notes its name, and mypy's fails."""
     noted = fake_python.parent / "noted"
     environment = fake_python.parent / "environment"
+    programs = ("ruff", "mypy", "codespell", "cfn-lint", "hadolint", "shellcheck", "jactionlint", "python")
     for folder, names in (
-        (environment / "bin", ("ruff", "mypy", "cfn-lint", "hadolint", "shellcheck", "jactionlint", "python")),
+        (environment / "bin", programs),
         (checkout / ".scanners/bin", ("checkov", "cfripper")),
     ):
         folder.mkdir(parents=True)
@@ -451,21 +452,11 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
         lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
         assert [line.split()[0] for line in lines] == [
-            *(
-                "ruff",
-                "ruff",
-                "mypy",
-                "mypy",
-                "cfn-lint",
-                "checkov",
-                "cfripper",
-                "hadolint",
-                "shellcheck",
-                "jactionlint",
-            )
+            *("ruff", "ruff", "mypy", "mypy", "codespell", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck"),
+            "jactionlint",
         ]
         aws = "aws/list_images aws/once_settled aws/require aws/retry_new_role aws/tag_running_image"
-        assert lines[8] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
+        assert lines[9] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
         assert lines[3] == f"mypy --python-version {PYTHON_VERSION} app"
 
 

@@ -1,0 +1,100 @@
+"""The commands of the READMEs' console blocks print what the READMEs show. They run in a fresh copy of the repository.
+
+They differ from the printed ones in the ports, which are free ones, and in `.env`: the settings are those of `make run_api`.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from helpers import CLEAN_ENVIRONMENT, OWN_PYTHON, ROOT, require, wait_for
+from pictures import READMES, Command, find_block, hide_variable, read_blocks, read_lines, run_block, start, stop
+from rehearse import find_free_port
+
+# As after `. .venv/bin/activate`.
+ENVIRONMENT = CLEAN_ENVIRONMENT | OWN_PYTHON | {"PATH": f"{sys.prefix}/bin:{CLEAN_ENVIRONMENT['PATH']}"}
+HELLO = "curl http://localhost:5000/hello/"
+INVOKE = "curl http://localhost:9000/2015-03-31/functions/function/invocations -d @tests/events/guide.json"
+UVICORN = "uvicorn app.app:app --reload --host 0.0.0.0 --port 5000"
+POST = (
+    'curl --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" \\\n'
+    """  -H 'Content-Type: application/json' -d @tests/events/guide.json "$API_SECURE_ENDPOINT\""""
+)
+LOG_LEVEL = (
+    "aws lambda update-function-configuration --region eu-central-1 --function-name hello-lambda \\\n"
+    "  --environment 'Variables={LOG_LEVEL=DEBUG}'"
+)
+# By the first command of each block.
+RUN_HERE = {"make run_api", "bash", "make invoke", POST, UVICORN, HELLO, INVOKE}
+NOT_RUN_HERE = {
+    "make test": "`make test_all`, which runs this test, runs the same tests first",
+    "make deploy": "needs an AWS account: test_deploy.py and test_rehearse.py take its steps in an emulated one",
+    LOG_LEVEL: "needs an AWS account, with the function in it",
+}
+
+
+def test_each_block_is_run_or_has_a_reason() -> None:
+    blocks = [block for name in READMES for block in read_blocks((ROOT / name).read_text())]
+    assert {block[0].text for block in blocks} == RUN_HERE | NOT_RUN_HERE.keys()
+
+
+@contextmanager
+def serving(command: str, checkout: Path, *, url: str) -> Iterator[None]:
+    server = start(command, checkout, ENVIRONMENT)
+    try:
+        wait_for(url, seconds=120)
+        yield
+    finally:
+        stop(server)
+
+
+def check(block: list[Command], checkout: Path, *changes: tuple[str, str], after: str = "true") -> None:
+    """Runs a block with changed ports and files, and compares its output. The command `after` comes first.
+
+    Where the README has a line `…`, the command may print more lines than shown.
+    """
+    commands = [command.text for command in block]
+    for old, new in changes:
+        commands = [command.replace(old, new) for command in commands]
+    _, *outputs = run_block([after, *commands], checkout, ENVIRONMENT)
+    for command, output in zip(block, outputs, strict=True):
+        shown = [hide_variable(line) for line in command.output if line != "…"]
+        printed = [hide_variable(line.text) for line in output]
+        rest = iter(printed)
+        in_order = all(line in rest for line in shown)
+        assert in_order if "…" in command.output else printed == shown, printed
+
+
+def test_secured_api_and_its_calls_print_what_the_readme_shows(checkout: Path) -> None:
+    require("aws", "curl", "bash")
+    port = find_free_port()
+    (shown,) = find_block("make run_api")
+    server = start(f"make --no-print-directory run_api API_PORT={port}", checkout, ENVIRONMENT)
+    try:
+        printed = [line.text for line in read_lines(server, shown.output[-1])]
+        assert [hide_variable(line) for line in printed] == [hide_variable(line) for line in shown.output]
+        check(find_block("bash"), checkout, (".env.local", f".env.local.{port}"))
+        settings = f"make --no-print-directory ENV_FILE=.env.local.{port}"
+        check(find_block("make invoke"), checkout, ("make", settings))
+        # README shows this answer only once, as the emulator's.
+        (post,), (invoke,) = find_block(POST), find_block(INVOKE)
+        check([post._replace(output=invoke.output)], checkout, after=f". ./.env.local.{port}")
+    finally:
+        stop(server)
+
+
+def test_application_on_uvicorn_prints_what_the_readme_shows(checkout: Path) -> None:
+    require("curl", "bash")
+    port = str(find_free_port())
+    with serving(UVICORN.replace("5000", port), checkout, url=f"http://127.0.0.1:{port}/hello/"):
+        check(find_block(HELLO), checkout, ("5000", port))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the Lambda emulator runs on Linux only")
+def test_lambda_emulator_prints_what_the_readme_shows(checkout: Path) -> None:
+    require("curl", "bash")
+    port = find_free_port()
+    with serving(f"make run_lambda LAMBDA_PORT={port}", checkout, url=f"http://127.0.0.1:{port}/"):
+        check(find_block(INVOKE), checkout, ("9000", str(port)))

@@ -1,0 +1,201 @@
+"""Draws README.md's pictures of a terminal, from a real run of the commands in its console blocks.
+
+`make pictures` runs it. A picture has its whole text in <desc> too, for screen readers and for the tests.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from html import escape, unescape
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PICTURES = ROOT / ".github/pictures"
+READMES = ("README.md", "aws/README.md", "tests/README.md")
+ANOTHER_TERMINAL = "# in another terminal"
+API, REHEARSAL = "run_api.svg", "rehearse.svg"
+# What differs from run to run.
+VARIABLE = {
+    r"\d+\.\d+ s\b|\b\d+ s in all": "… s",
+    r"(127\.0\.0\.1|localhost):\d+": r"\1:…",
+    r"\.env\.local\.\d+": ".env.local",
+    r"aws-cli/[\d.]+": "aws-cli/…",
+    r"\d+ KB": "… KB",
+    r":main:\d+": ":main:…",
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "…",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}": "…",
+}
+LIMIT = 600  # seconds for one command
+MARK = "### the command has ended"
+QUIET_CURL = 'curl() { command curl --no-progress-meter "$@"; }; export -f curl\n'
+
+# Of a picture: its width in characters, and sizes in pixels.
+COLUMNS, CHARACTER, ROW, MARGIN = 80, 7.5, 18, 16
+# A picture waits this many seconds for a line, at most.
+PAUSE = 0.7
+STYLE = """
+text { font: 12.5px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre; }
+rect { fill: #f6f8fa; stroke: #d1d9e0; } text { fill: #1f2328; }
+.command { font-weight: 600; } .done { fill: #1a7f37; } .note { fill: #59636e; }
+@media (prefers-color-scheme: dark) {
+  rect { fill: #151b23; stroke: #3d444d; } text { fill: #f0f6fc; } .done { fill: #3fb950; } .note { fill: #9198a1; }
+}
+g { animation: appear 0.1s both; }
+@keyframes appear { from { opacity: 0.2; } }
+@media (prefers-reduced-motion: reduce) { g { animation: none; } }
+"""
+KINDS = {"$ ": "command", "✓ ": "done", "# ": "note"}
+
+
+class Command(NamedTuple):
+    text: str
+    output: list[str]
+
+
+class Line(NamedTuple):
+    seconds: float
+    text: str
+
+
+def read_blocks(page: str) -> list[list[Command]]:
+    """The console blocks of a page: their commands, each with the lines under it."""
+    blocks = re.findall(r"^( *)```console\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+    texts = [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in blocks]
+    commands = [re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE) for text in texts]
+    return [[Command(text, output.splitlines()) for text, output in block] for block in commands]
+
+
+def find_block(first: str) -> list[Command]:
+    """The block that begins with a command."""
+    blocks = [block for name in READMES for block in read_blocks((ROOT / name).read_text())]
+    (found,) = [block for block in blocks if block[0].text == first]
+    return found
+
+
+def hide_variable(text: str) -> str:
+    for pattern, replacement in VARIABLE.items():
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def start(command: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def read_lines(process: subprocess.Popen[str], last: str = "") -> list[Line]:
+    """What a process prints, and when, until it has printed the last line or has ended."""
+    lines = []
+    limit = threading.Timer(LIMIT, os.killpg, [process.pid, signal.SIGKILL])
+    limit.start()
+    assert process.stdout
+    for text in process.stdout:
+        lines.append(Line(time.monotonic(), text.rstrip()))
+        if last and hide_variable(lines[-1].text) == hide_variable(last):
+            break
+    limit.cancel()
+    return lines
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ends a server as Ctrl-C does."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=LIMIT)
+
+
+def run_block(commands: list[str], folder: Path, environment: dict[str, str]) -> list[list[Line]]:
+    """Runs commands in one shell, as one types them one after the other. Returns the output of each."""
+    # The commands are the shell's input: `bash` among them starts another shell, which reads on until `exit`.
+    # Behind each comes an empty line, since curl ends its output without one, and a mark.
+    outputs: list[list[Line]] = [[]]
+    with start("bash", folder, environment) as process:
+        assert process.stdin
+        process.stdin.write(QUIET_CURL + "".join(f"{command}\necho; echo '{MARK}'\n" for command in commands))
+        process.stdin.close()
+        for line in read_lines(process):
+            if line.text == MARK:
+                outputs.append([])
+            elif line.text:
+                outputs[-1].append(line)
+    return outputs[:-1]
+
+
+def record_api(environment: dict[str, str]) -> list[Line]:
+    """`make run_api`, and the calls that README.md shows below it."""
+    (server,), calls = find_block("make run_api"), find_block("bash")
+    process = start(server.text, ROOT, environment)
+    try:
+        output = read_lines(process, server.output[-1])
+        lines = [Line(output[0].seconds, f"$ {server.text}"), *output]
+        lines += [Line(time.monotonic(), text) for text in ("", ANOTHER_TERMINAL)]
+        for call, output in zip(calls, run_block([each.text for each in calls], ROOT, environment), strict=True):
+            seconds = output[0].seconds if output else lines[-1].seconds
+            lines += [Line(seconds, text) for text in f"$ {call.text}".splitlines()] + output
+    finally:
+        stop(process)
+    return lines
+
+
+def record_rehearsal(environment: dict[str, str]) -> list[Line]:
+    with start("make rehearse", ROOT, environment) as process:
+        output = read_lines(process)
+    return [Line(output[0].seconds, "$ make rehearse"), *output]
+
+
+def draw(lines: list[Line], title: str) -> str:
+    """An SVG of a terminal. Each line is pale until it was printed. Long waits are shortened."""
+    groups, row, shown = [], 0, 0.0
+    for before, line in zip([lines[0], *lines], lines, strict=False):
+        shown += min(line.seconds - before.seconds, PAUSE)
+        kind = KINDS.get(line.text[:2], "")
+        texts = []
+        for part in re.findall(f".{{1,{COLUMNS}}}", line.text) or [""]:
+            row += 1
+            place = f'x="{MARGIN}" y="{MARGIN + ROW * row - 5}" textLength="{len(part) * CHARACTER}"'
+            texts.append(f'<text {place} class="{kind}">{escape(part, quote=False)}</text>' if part else "")
+        groups.append(f'<g style="animation-delay: {shown:.1f}s">{"".join(texts)}</g>')
+    width, height = round(COLUMNS * CHARACTER) + 2 * MARGIN, ROW * row + 2 * MARGIN
+    text = "\n".join(line.text for line in lines)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+        f"<title>{escape(title)}</title>\n<desc>{escape(text, quote=False)}</desc>\n<style>{STYLE}</style>",
+        f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="6"/>',
+        *groups,
+        "</svg>\n",
+    ]
+    return "\n".join(parts)
+
+
+def read_picture(name: str) -> list[str]:
+    """The lines that a picture shows."""
+    (text,) = re.findall(r"<desc>(.*)</desc>", (PICTURES / name).read_text(), re.DOTALL)
+    return unescape(text).splitlines()
+
+
+def main() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    for name, record in ((API, record_api), (REHEARSAL, record_rehearsal)):
+        print(f">> recording {name}", flush=True)
+        lines = record(environment)
+        if not any(line.text.startswith("✓") for line in lines) or any(line.text.startswith("✗") for line in lines):
+            sys.exit("\n".join(line.text for line in lines))
+        PICTURES.mkdir(exist_ok=True)
+        (PICTURES / name).write_text(draw(lines, f"A terminal with {lines[0].text[2:]}"))
+
+
+if __name__ == "__main__":
+    main()
