@@ -20,7 +20,7 @@ EVENT: dict[str, object] = {"httpMethod": "GET", "multiValueQueryStringParameter
 
 # A pattern in the answer, and its most likely cause. The first match counts.
 CAUSES = {
-    "errorMessage|Internal [Ss]erver [Ee]rror|timed out": "the function failed, or took too long: run make logs",
+    "errorMessage|Internal|timed out": "the function failed or took too long, or the method has a proxy integration",
     "Missing Authentication Token": "no such path, stage or method: check API_SECURE_ENDPOINT, and deploy the API",
     "security token included in the request is invalid": "AWS_ACCESS_KEY is unknown: it was deleted or mistyped",
     "security token included in the request is expired": "AWS_SESSION_TOKEN has expired: get new credentials",

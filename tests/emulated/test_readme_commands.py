@@ -31,6 +31,9 @@ RUN_HERE = {"make run_api", "bash", "make invoke", POST, UVICORN, HELLO, INVOKE}
 NOT_RUN_HERE = {
     "make test": "`make test_all`, which runs this test, runs the same tests first",
     "make deploy": "needs an AWS account: test_deploy.py and test_rehearse.py take its steps in an emulated one",
+    "make create_deployer GITHUB_REPOSITORY=owner/name GITHUB_ENVIRONMENT=production": "needs an AWS account and a "
+    "repository on GitHub: test_deployer.py runs it in an emulated account",
+    ". ./.env": "needs a role: test_example_refusals.py makes these calls with a role of an emulated account",
     LOG_LEVEL: "needs an AWS account, with the function in it",
 }
 
