@@ -7,11 +7,11 @@ WORKDIR /build
 
 # Dependencies before code: a change of the code does not install them again. pip accepts only wheels whose hash is in
 # the lock. Installing a wheel runs none of its code. The function needs no programs, no type stubs (.pyi) and no
-# hidden folders of a package: they go.
+# notes for editors (.agents): they go.
 COPY requirements.lock ./
 RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
     --target package --requirement requirements.lock \
-  && rm -rf package/bin package/*/*.pyi package/*/*/*.pyi package/*/.[a-z]*
+  && rm -rf package/bin package/*/*.pyi package/*/*/*.pyi package/*/.agents
 
 COPY app package/app/
 

@@ -113,8 +113,8 @@ deploy_to_ecr: check_account build_image ## Push the image under its time and co
 
 create_lambda_role: requirements ## Create the function's role and its log group
 	@aws/require aws AWS_REGION ENV_FILE
-	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-role --template-file aws/role.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM
+	boundary=$(boundary) && aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-role --template-file aws/role.yaml \
+	  --parameter-overrides AppName=$(APP_NAME) Boundary=$$boundary --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM
 	arn=$(call output,role,RoleArn) && "$(env)/bin/python" aws/env_file.py AWS_LAMBDA_ROLE_ARN="$$arn"
 
 create_lambda_function: ## Create the function from the pushed image, unless it exists
@@ -146,10 +146,10 @@ create_api: requirements ## Create the REST API, secured with IAM, and deploy it
 	  --no-fail-on-empty-changeset
 	endpoint=$(call output,api,Endpoint) && "$(env)/bin/python" aws/env_file.py API_SECURE_ENDPOINT="$$endpoint"
 
-create_invoker: requirements ## Create the user who may invoke the API, and the access key
+create_invoker: requirements ## Create the policy to invoke the API, and a user with an access key
 	@aws/require aws AWS_REGION ENV_FILE
-	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-invoker --template-file aws/invoker.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM
+	boundary=$(boundary) && aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-invoker --template-file aws/invoker.yaml \
+	  --parameter-overrides AppName=$(APP_NAME) Boundary=$$boundary --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM
 	"$(env)/bin/python" aws/access_key.py create $(APP_NAME)-invoker
 
 invoke: requirements ## Run the example: each route signed and unsigned
@@ -177,4 +177,4 @@ logs: ## Follow the function's log (version 1 of the aws CLI shows it once)
 	PYTHONUNBUFFERED=1 aws logs $(if $(filter aws-cli/1.%,$(shell aws --version 2>&1)),filter-log-events \
 	  --output text --query "events[].[message]" --log-group-name,tail --follow --format short) /aws/lambda/$(APP_NAME)
 
-include aws/destroy.mk tests/tools.mk
+include aws/destroy.mk aws/deployer.mk tests/tools.mk

@@ -38,8 +38,8 @@ CLEAN_ENVIRONMENT = {
     if not re.search("KEY|PASS|SECRET|TOKEN", name)
     and not name.startswith(
         (
-            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "ENV_FILE", "IMAGE", "LAMBDA_", "LOAD", "LOCAL_", "LOG_"),
-            *("MAKE", "MFLAGS", "PYTHON"),
+            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "ENV_FILE", "GITHUB_", "IMAGE", "LAMBDA_", "LOAD"),
+            *("LOCAL_", "LOG_", "MAKE", "MFLAGS", "PYTHON"),
         )
     )
 } | {"LOCAL_IMAGE": LOCAL_IMAGE}

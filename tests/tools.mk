@@ -24,10 +24,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ##@ Work on this repository
 .PHONY: rename test_all lint format lock fuzz bench rehearse pictures clean
 
-# ECR, Docker, Lambda, IAM and CloudFormation all accept such a name.
+# ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
 rename: requirements ## Rename the application in every file, for example to NAME=my-api
-	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,50}' || { \
-	  echo "NAME=$(NAME): take 2 to 50 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
+	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,40}' || { \
+	  echo "NAME=$(NAME): take 2 to 40 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
 	@! git grep --untracked -hI -e "$(NAME)" | grep -qv "NAME=$(NAME)" || { \
 	  echo "NAME=$(NAME) stands in these files already, for something else: take a longer name" >&2; exit 1; }
 	git grep --untracked -lzI -e $(APP_NAME) | xargs -0 perl -pi -e 's/$(APP_NAME)/$(NAME)/g'
@@ -46,7 +46,7 @@ lint: requirements .scanners/bin/checkov ## Run every check: format, types, spel
 	check "$(env)/bin/codespell"; \
 	check "$(env)/bin/cfn-lint" --regions us-east-1 -- aws/*.yaml; \
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
-	check .scanners/bin/cfripper --logging ERROR aws/*.yaml; \
+	check .scanners/bin/cfripper --logging ERROR --rules-filters-folder .cfripper aws/*.yaml; \
 	check "$(env)/bin/hadolint" Dockerfile; \
 	check "$(env)/bin/shellcheck" $$(grep -lsE '^#!.*sh$$' .ci/* aws/* tests/bin/*); \
 	check "$(env)/bin/jactionlint" --shellcheck "$(env)/bin/shellcheck"; \

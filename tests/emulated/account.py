@@ -1,5 +1,6 @@
 """An AWS account on this machine, and what is in it."""
 
+import json
 import shutil
 import sys
 import threading
@@ -13,10 +14,11 @@ import botocore.session
 from docker_leftovers import delete_images
 from helpers import CLEAN_ENVIRONMENT, ROOT, require, running, wait_for
 from rehearse import ACCOUNT_ID, REGION, find_free_port
+from roles import ADMINISTRATOR, assume_role, create_deployer
 
 
 @contextmanager
-def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
+def running_emulator(folder: Path, *, as_deployer: bool = True) -> Iterator[dict[str, str]]:
     """An AWS account on this machine; gives the environment in which the Makefile deploys to it."""
     require("aws")
     port = find_free_port()
@@ -29,19 +31,27 @@ def running_emulator(folder: Path) -> Iterator[dict[str, str]]:
     with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
         wait_for(f"http://127.0.0.1:{port}/_ministack/health")
         try:
-            yield {
+            emulator = {
                 "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
                 "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
                 "AWS_ACCOUNT_ID": ACCOUNT_ID,
                 "AWS_REGION": REGION,
                 "ECR_REGISTRY": f"127.0.0.1:{port}",
                 "ENV_FILE": str(folder / ".env"),
             }
+            yield emulator | (become_deployer(emulator) if as_deployer else ADMINISTRATOR)
         finally:
             delete_images(f"127.0.0.1:{port}")
+
+
+def become_deployer(emulator: dict[str, str]) -> dict[str, str]:
+    """Returns the credentials of a role with the policy of aws/deployer.yaml. `make create_deployer` takes longer."""
+    from policies import APP, read_template  # cfn-lint takes a second to import, and most tests need no account
+
+    iam, deployer = connect(emulator, "iam"), read_template("deployer")["Resources"]["Deployer"]["Properties"]
+    iam.create_policy(PolicyName=f"{APP}-deployer", PolicyDocument=json.dumps(deployer["PolicyDocument"]))
+    return assume_role(connect(emulator, "sts"), create_deployer(iam))
 
 
 def connect(emulator: dict[str, str], service: str) -> Any:

@@ -24,6 +24,7 @@ from helpers import (
     wait_for,
 )
 from rehearse import ACCOUNT_ID, REGION, find_free_port
+from roles import ADMINISTRATOR
 
 # Lambda takes these, and refuses an index of several manifests.
 # https://docs.aws.amazon.com/lambda/latest/dg/images-create.html
@@ -311,11 +312,12 @@ def test_api_gets_a_new_deployment_only_when_it_changes(emulator: dict[str, str]
 def test_invoker_may_invoke_this_api_and_nothing_else(emulator: dict[str, str]) -> None:
     run_steps(emulator, "create_api", "create_invoker")
     iam = connect(emulator, "iam")
-    (name,) = iam.list_user_policies(UserName="hello-lambda-invoker")["PolicyNames"]
-    policy = iam.get_user_policy(UserName="hello-lambda-invoker", PolicyName=name)["PolicyDocument"]
+    (attached,) = iam.list_attached_user_policies(UserName="hello-lambda-invoker")["AttachedPolicies"]
+    assert attached["PolicyName"] == "hello-lambda-invoke"
+    policy = iam.get_policy_version(PolicyArn=attached["PolicyArn"], VersionId="v1")["PolicyVersion"]["Document"]
     arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{find_api(emulator)}/default/*"
     assert policy["Statement"] == [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": arn}]
-    assert iam.list_attached_user_policies(UserName="hello-lambda-invoker")["AttachedPolicies"] == []
+    assert iam.list_user_policies(UserName="hello-lambda-invoker")["PolicyNames"] == []
 
 
 def test_role_trusts_lambda_and_writes_its_own_log(emulator: dict[str, str]) -> None:
@@ -369,7 +371,7 @@ def test_destroy_in_another_region_leaves_the_invoker_its_key(emulator: dict[str
     """Users have no region: the key of a deployment elsewhere is not this one's to delete."""
     run_steps(emulator, "create_api", "create_invoker")
     before = Path(emulator["ENV_FILE"]).read_text()
-    elsewhere = run_steps({**emulator, "AWS_REGION": "us-east-1", "CONFIRM": "yes"}, "destroy")
+    elsewhere = run_steps({**emulator, **ADMINISTRATOR, "AWS_REGION": "us-east-1", "CONFIRM": "yes"}, "destroy")
     assert ">> there is no stack hello-lambda-invoker in us-east-1" in elsewhere
     assert elsewhere.endswith(">> nothing is left\n")
     assert (list_everything(emulator)["keys"], Path(emulator["ENV_FILE"]).read_text()) == (

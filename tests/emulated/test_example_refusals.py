@@ -1,4 +1,4 @@
-"""The example explains each refusal of the emulated API Gateway."""
+"""The example calls the emulated API Gateway as a user and as a role, and explains each refusal."""
 
 import json
 import subprocess
@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from account import connect, find_stage, running_emulator
-from helpers import CLEAN_ENVIRONMENT, ROOT, load_event, run_make
-from rehearse import REGION
+from helpers import CLEAN_ENVIRONMENT, ROOT, load_event, require, run_make
+from rehearse import ACCOUNT_ID, REGION
+from roles import assume_role, create_role
 
 from app.app import handler
 
@@ -41,7 +42,7 @@ def function_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def deployed(function_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The settings of a deployment to the emulated account, and the key of a user whom no policy allows to call."""
+    """The settings of a deployment to the emulated account, and the keys of a role that may call, and a user who may not."""
     folder = tmp_path_factory.mktemp("deployed")
     with running_emulator(folder) as emulator:
         for step in ("create_api", "create_invoker"):
@@ -50,6 +51,7 @@ def deployed(function_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         iam = connect(emulator, "iam")
         iam.create_user(UserName="stranger")
         stranger = iam.create_access_key(UserName="stranger")["AccessKey"]
+        role = create_role(iam, "a-caller", f"arn:aws:iam::{ACCOUNT_ID}:policy/hello-lambda-invoke")
         written = dict(line.split("=", 1) for line in Path(emulator["ENV_FILE"]).read_text().splitlines())
         yield {
             **written,
@@ -58,6 +60,7 @@ def deployed(function_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "stage": find_stage(emulator),
             "stranger": stranger["AccessKeyId"],
             "stranger_secret": stranger["SecretAccessKey"],
+            **{f"role_{name}": value for name, value in assume_role(connect(emulator, "sts"), role).items()},
         }
 
 
@@ -91,3 +94,41 @@ def test_example_explains_each_refusal_of_the_emulated_api_gateway(
     )
     assert process.returncode == (1 if changes else 0), process.stderr
     assert last_words in process.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def role(deployed: dict[str, str]) -> dict[str, str]:
+    """The environment of a caller who has a role, and no key in a file."""
+    credentials = {name.removeprefix("role_"): value for name, value in deployed.items() if name.startswith("role_")}
+    settings = {name: deployed[name] for name in ("AWS_REGION", "API_SECURE_ENDPOINT")}
+    return {**CLEAN_ENVIRONMENT, **credentials, **settings, "ENV_FILE": "/dev/null"}
+
+
+@pytest.mark.parametrize(("without", "last_words"), [("", "Missing Authentication Token"), ("AWS_SESSION_TOKEN", "")])
+def test_role_calls_with_its_session_token_and_is_told_if_it_is_missing(
+    role: dict[str, str], without: str, last_words: str
+) -> None:
+    role.pop(without, None)
+    command = [sys.executable, "examples/invoke_secure_routes.py"]
+    process = subprocess.run(command, cwd=ROOT, env=role, capture_output=True, text=True, timeout=60)
+    assert process.returncode == bool(without), process.stderr
+    assert last_words in process.stderr.splitlines()[-1]
+    assert without in process.stderr
+
+
+# As in README.md.
+CURL = r"""
+curl --silent --show-error --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" \
+  --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H "x-amz-security-token: $AWS_SESSION_TOKEN" \
+  -H 'Content-Type: application/json' -d @tests/events/guide.json "$API_SECURE_ENDPOINT"
+"""
+
+
+@pytest.mark.parametrize(("change", "said"), [({}, "Hello, World"), ({"AWS_SESSION_TOKEN": "another"}, "token")])
+def test_curl_calls_with_a_roles_session_token(role: dict[str, str], change: dict[str, str], said: str) -> None:
+    require("curl")
+    process = subprocess.run(
+        ["sh", "-c", CURL], cwd=ROOT, env=role | change, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
+    assert said in process.stdout

@@ -241,5 +241,5 @@ def test_rehearsal_prints_the_output_of_a_failing_step(tmp_path: Path) -> None:
     aws.chmod(0o755)
     process = run_make("rehearse", PATH=f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}", **NO_ENGINE)
     assert process.returncode == 2
-    assert "✗ make create_ecr_repository" in process.stdout
+    assert "✗ make create_deployer" in process.stdout
     assert "no templates today" in process.stdout

@@ -226,7 +226,7 @@ def test_event_that_the_api_would_not_let_through_is_refused(api: Api, event: ob
 
 def test_change_is_answered_within_seconds(api: Api, changed: Callable[[str, str, str], None]) -> None:
     changed("routers/hello.py", "Hello, World", "Hello, Moon")
-    assert api.wait(lambda: "Moon" in api.call("GET", "/hello/").text, 30) < 5
+    assert api.wait(lambda: "Moon" in api.call("GET", "/hello/").text, 30) < 15  # 1 s on an idle machine
     assert "Moon" in api.call("POST", "/hello-lambda", event=load_event("guide")).json()["body"]
 
 

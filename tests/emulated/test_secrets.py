@@ -9,7 +9,9 @@ import pytest
 from dotenv import dotenv_values
 from helpers import CLEAN_ENVIRONMENT, REGISTRY_PASSWORD, ROOT, run_make
 
-MAKEFILES = "".join((ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "tests/tools.mk"))
+MAKEFILES = "".join(
+    (ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk")
+)
 TARGETS = re.findall(r"^([a-z_]+):", MAKEFILES, re.MULTILINE)
 # What the shell may hold, and what .env does.
 SHELL = {

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checks import call_with_curl, check_nothing_is_left, invoke, send_load
+from roles import ADMINISTRATOR, assume_role, create_deployer, delete_role
 
 if TYPE_CHECKING:
     from function import Forwarder, Function
@@ -84,7 +85,7 @@ class Rehearsal:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
+            if not name.startswith(("MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_", "GITHUB_"))
         }
         # .aws-cli comes last: only a machine without an aws CLI uses it.
         path = os.pathsep.join([inherited["PATH"], str(ROOT / ".aws-cli/bin")])
@@ -92,8 +93,7 @@ class Rehearsal:
             "PATH": os.pathsep.join([str(ROOT / "tests/bin"), path]),
             "REAL_AWS": shutil.which("aws", path=path) or str(ROOT / ".aws-cli/bin/aws"),
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            **ADMINISTRATOR,
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
             "ENV_FILE": str(self.env_file),
@@ -237,6 +237,21 @@ class Rehearsal:
             raise RuntimeError(f"this is account {account}, and not the emulator's {ACCOUNT_ID}: not a step further")
         return account
 
+    def create_deployer(self) -> None:
+        """Creates the deployer's policy as an administrator, and takes every later step with a role that has no other."""
+        self.step("make create_deployer", partial(self.make, "create_deployer"))
+        self.step("a role with the deployer's policy", self.become_deployer)
+
+    def become_deployer(self) -> str:
+        role = create_deployer(self.function.connect("iam"))
+        self.environment |= assume_role(self.function.connect("sts"), role)
+        return self.run_aws("sts", "get-caller-identity", "--query", "Arn").strip()
+
+    def delete_deployer(self) -> None:
+        self.environment |= ADMINISTRATOR
+        delete_role(self.function.connect("iam"), "a-deployer")
+        self.make("delete_deployer")
+
     def deploy(self, without: Sequence[str] = ()) -> None:
         """Takes the steps of `make deploy`, without some. Then .env has the API's address on the emulator, not on AWS."""
         makefile = (ROOT / "Makefile").read_text()
@@ -368,6 +383,7 @@ def main() -> None:
     rehearsal = Rehearsal()
     try:
         rehearsal.start_account()
+        rehearsal.create_deployer()
         rehearsal.deploy()
         rehearsal.step("make invoke", partial(invoke, rehearsal))
         call_with_curl(rehearsal)
@@ -375,6 +391,7 @@ def main() -> None:
             action = partial(send_load, rehearsal, int(load))
             rehearsal.step(f"each of {load} requests gets its own answer", action)
         rehearsal.step("make destroy", partial(rehearsal.make, "destroy"))
+        rehearsal.step("make delete_deployer", rehearsal.delete_deployer)
         rehearsal.step("nothing is left", partial(check_nothing_is_left, rehearsal))
     except KeyboardInterrupt:
         sys.exit("interrupted")

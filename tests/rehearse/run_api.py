@@ -144,13 +144,12 @@ def reload(rehearsal: Rehearsal) -> None:
         print(f">> the function has the new code ({time.monotonic() - started:.1f} s)", flush=True)
 
 
-def follow(rehearsal: Rehearsal) -> None:
-    """Shows what happens, and reloads, until the emulator ends."""
+def follow(rehearsal: Rehearsal, state: dict[Path, int]) -> None:
+    """Shows what happens, and reloads when app/ is no longer in this state, until the emulator ends."""
     function_log = FunctionLog(rehearsal.function.connect("logs"))
     function_log.read_new()
     with rehearsal.emulator_log.open(errors="replace") as log:
         log.seek(0, os.SEEK_END)
-        state = read_state()
         while rehearsal.emulator.poll() is None:
             if requests := read_requests(log):
                 print(*function_log.read_new(), *requests, sep="\n", flush=True)
@@ -171,10 +170,11 @@ def main() -> None:
             sys.exit("IMAGE=yes needs a Docker engine, on Linux")
         rehearsal.environment["STACK_TAGS"] = f"ms-custom-id={API_ID}"
         rehearsal.start_account()
+        state = read_state()  # a change from now on may miss the zip
         rehearsal.deploy(without=() if in_image else (*NEED_IMAGE, "create_ecr_repository"))
         write_env_file(rehearsal, env_file)
         print_help(rehearsal, env_file)
-        follow(rehearsal)
+        follow(rehearsal, state)
     except KeyboardInterrupt:
         print()
     finally:

@@ -16,7 +16,9 @@ GUIDE = (ROOT / "README.md").read_text()
 README = "".join((ROOT / name).read_text() for name in READMES)
 PAGES = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
 STYLE = (ROOT / "tests/unit/style.txt").read_text()
-MAKEFILE = "".join((ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "tests/tools.mk"))
+MAKEFILE = "".join(
+    (ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk")
+)
 TARGETS = set(re.findall(r"^([a-z_]+):.* ## ", MAKEFILE, re.MULTILINE))
 SETTINGS = re.findall(r"call from_env_file,([A-Z_]+)", MAKEFILE)
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()
@@ -72,7 +74,7 @@ def test_no_text_names_a_target_that_make_help_does_not_show() -> None:
 
 
 def test_readme_names_no_knob_that_is_not_there() -> None:
-    knobs = {*re.findall(r"^([A-Z_]+) +[?:]= ", MAKEFILE, re.MULTILINE), *SETTINGS, "CONFIRM"}
+    knobs = {*re.findall(r"^([A-Z_]+) +[?:]=", MAKEFILE, re.MULTILINE), *SETTINGS, "CONFIRM"}
     named = set(re.findall(r"\b([A-Z]+(?:_[A-Z]+)+)\b", README))
     example = {
         "API_SECURE_ENDPOINT",

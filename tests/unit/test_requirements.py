@@ -45,10 +45,6 @@ def test_lock_is_what_the_tests_run_on() -> None:
     assert {name: importlib.metadata.version(name) for name in locked} == locked
 
 
-def test_conda_environment_has_the_python_of_the_image() -> None:
-    assert f"  - python={PYTHON_VERSION}\n" in (ROOT / "environment.yml").read_text()
-
-
 def test_make_says_about_how_much_it_installs() -> None:
     """Extras are not in the closure. Other machines and Pythons differ a little."""
     packages, megabytes = re.findall(
@@ -57,3 +53,7 @@ def test_make_says_about_how_much_it_installs() -> None:
     installed = find_closure({*read_requirements("requirements.lock"), *read_requirements("requirements-dev.txt")})
     assert 0.8 < len(installed) / int(packages) < 1.2
     assert 0.7 < sum(map(measure_size, installed)) / 1e6 / int(megabytes) < 1.3
+
+
+def test_conda_environment_has_the_python_of_the_image() -> None:
+    assert f"  - python={PYTHON_VERSION}\n" in (ROOT / "environment.yml").read_text()

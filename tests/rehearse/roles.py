@@ -1,0 +1,45 @@
+"""Roles of the emulated account: each has one policy, and everybody in the account may assume it."""
+
+import json
+from typing import Any
+
+ADMINISTRATOR = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": ""}
+DEPLOYER_POLICY = "arn:aws:iam::123456789012:policy/hello-lambda-deployer"
+# The emulator checks this action on "*". AWS checks it on the function, which is all that the deployer's policy allows.
+CREATE_FUNCTION = {"Effect": "Allow", "Action": "lambda:CreateFunction", "Resource": "*"}
+
+
+def create_deployer(iam: Any) -> str:
+    """Creates a role with the deployer's policy."""
+    role = create_role(iam, "a-deployer", DEPLOYER_POLICY)
+    document = json.dumps({"Version": "2012-10-17", "Statement": [CREATE_FUNCTION]})
+    iam.put_role_policy(RoleName="a-deployer", PolicyName="emulator", PolicyDocument=document)
+    return role
+
+
+def create_role(iam: Any, name: str, policy: str) -> str:
+    """Returns the role's ARN."""
+    account = policy.split(":")[4]
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=policy)
+    return str(role["Arn"])
+
+
+def delete_role(iam: Any, name: str) -> None:
+    for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    iam.delete_role(RoleName=name)
+
+
+def assume_role(sts: Any, role: str) -> dict[str, str]:
+    """Returns what `aws configure export-credentials --format env` would set for the role."""
+    credentials = sts.assume_role(RoleArn=role, RoleSessionName="rehearsal")["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": credentials["SessionToken"],
+    }
