@@ -49,7 +49,9 @@ def read_settings() -> list[str]:
     exempt = "" if found[key_name].startswith("ASIA") else "AWS_SESSION_TOKEN"  # a temporary key needs its token
     if wrong := [name for name, text in found.items() if not re.fullmatch("[!-~]+", text) and (text or name != exempt)]:
         where = ENV_FILE if place is file else f"the environment, next to {key_name}"
-        sys.exit(f"Missing or not a word of plain ASCII: {', '.join(wrong)}. Set each in {where}. See .env.example.")
+        sys.exit(
+            f"Not set, or with spaces or special letters: {', '.join(wrong)}. Set each in {where}. See .env.example."
+        )
     return list(found.values())
 
 

@@ -33,7 +33,9 @@ NOT_RUN_HERE = {
     "make deploy": "needs an AWS account: test_deploy.py and test_rehearse.py take its steps in an emulated one",
     "make create_deployer GITHUB_REPOSITORY=owner/name GITHUB_ENVIRONMENT=production": "needs an AWS account and a "
     "repository on GitHub: test_deployer.py runs it in an emulated account",
-    ". ./.env": "needs a role: test_example_refusals.py makes these calls with a role of an emulated account",
+    "ENV_FILE=.env python aws/access_key.py delete hello-lambda-invoker": "needs an AWS account: `make delete_invoker` runs "
+    "it in an emulated one, in test_deploy.py",
+    'eval "$(aws configure export-credentials --format env)"': "needs a role: test_example_refusals.py makes these calls with a role of an emulated account",
     LOG_LEVEL: "needs an AWS account, with the function in it",
 }
 

@@ -109,7 +109,7 @@ NOT_COMPARED = {
     "Background tasks delay the answer",
     "Streams arrive whole",
     "A stream that breaks off gets 500",
-    "A task that outlives its request stands still",
+    "A task of `asyncio.create_task` pauses after the answer",
     "Websockets do not work",
     "An answer has at most 6 MB, base64 counted",
     "A request has at most 29 s",
