@@ -1,9 +1,10 @@
 # The rights to deploy, for a role that is no administrator. An administrator runs these two targets.
 
-# owner/name on GitHub: its deploy workflow gets a role.
-GITHUB_REPOSITORY ?=
+# owner/name on GitHub: its deploy workflow gets a role. In a codespace the shell's variable of this name is set to a
+# repository that may be somebody else's. So only an argument of make counts.
+GITHUB_REPOSITORY :=
 # The GitHub environment that the workflow is started for.
-GITHUB_ENVIRONMENT ?= production
+GITHUB_ENVIRONMENT := production
 .PHONY: create_deployer delete_deployer
 
 # The permissions boundary of every role and user. Empty if there is no deployer.

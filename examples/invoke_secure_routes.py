@@ -20,7 +20,7 @@ EVENT: dict[str, object] = {"httpMethod": "GET", "multiValueQueryStringParameter
 
 # A pattern in the answer, and its most likely cause. The first match counts.
 CAUSES = {
-    "errorMessage|Internal|timed out": "the function failed or took too long, or the method has a proxy integration",
+    "errorMessage|Internal [Ss]|timed out": "the function failed, took too long, or the method has a proxy integration",
     "Missing Authentication Token": "no such path, stage or method: check API_SECURE_ENDPOINT, and deploy the API",
     "security token included in the request is invalid": "AWS_ACCESS_KEY is unknown: it was deleted or mistyped",
     "security token included in the request is expired": "AWS_SESSION_TOKEN has expired: get new credentials",
@@ -49,9 +49,7 @@ def read_settings() -> list[str]:
     exempt = "" if found[key_name].startswith("ASIA") else "AWS_SESSION_TOKEN"  # a temporary key needs its token
     if wrong := [name for name, text in found.items() if not re.fullmatch("[!-~]+", text) and (text or name != exempt)]:
         where = ENV_FILE if place is file else f"the environment, next to {key_name}"
-        sys.exit(
-            f"Not set, or with spaces or special letters: {', '.join(wrong)}. Set each in {where}. See .env.example."
-        )
+        sys.exit(f"Not set, or not plain characters: {', '.join(wrong)}. Set each in {where}. See .env.example.")
     return list(found.values())
 
 

@@ -235,11 +235,11 @@ def test_rehearsal_prints_the_output_of_a_failing_step(tmp_path: Path) -> None:
     require("aws")
     aws = tmp_path / "aws"
     aws.write_text(
-        '#!/bin/sh\ncase "$*" in *"cloudformation deploy"*) echo "no templates today" >&2; exit 254 ;; esac\n'
+        '#!/bin/sh\ncase "$*" in *"cloudformation deploy"*-repository*) echo "no templates today" >&2; exit 254 ;; esac\n'
         f'PATH="{CLEAN_ENVIRONMENT["PATH"]}" exec aws "$@"\n'
     )
     aws.chmod(0o755)
     process = run_make("rehearse", PATH=f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}", **NO_ENGINE)
     assert process.returncode == 2
-    assert "✗ make create_deployer" in process.stdout
+    assert "✗ make create_ecr_repository" in process.stdout  # while make create_lambda_role runs beside it
     assert "no templates today" in process.stdout

@@ -329,6 +329,6 @@ def test_ctrl_c_leaves_nothing_within_seconds(checkout: Path, tmp_path: Path) ->
         started = time.monotonic()
         os.killpg(api.make.pid, signal.SIGINT)
         api.make.wait(timeout=30)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10  # 1.2 s on an idle machine
         assert find_leftovers(api) == []
         assert api.output.splitlines()[-1].endswith(">> stopped everything")

@@ -39,7 +39,7 @@ def test_run_lambda_names_a_taken_port_and_the_setting(offset: int) -> None:
 
 
 def test_run_lambda_explains_a_crash_by_requests_at_once(tmp_path: Path) -> None:
-    port, log, deadline = find_free_port(), tmp_path / "log", time.monotonic() + 120
+    port, log = find_free_port(), tmp_path / "log"
     message = "The emulator crashed: it takes one request at a time. Run the target again\n"
 
     def call(_: int) -> None:
@@ -48,6 +48,7 @@ def test_run_lambda_explains_a_crash_by_requests_at_once(tmp_path: Path) -> None
 
     with running(["make", "run_lambda", f"LAMBDA_PORT={port}"], log=log, **OWN_PYTHON) as make:
         wait_for(f"http://127.0.0.1:{port}/", seconds=120)
+        deadline = time.monotonic() + 120
         with ThreadPoolExecutor(8) as pool:
             while message not in log.read_text():
                 assert time.monotonic() < deadline

@@ -179,6 +179,11 @@ HAS_THE_TAG = "An error occurred (ImageAlreadyExistsException) when calling the 
     [
         (HAS_THE_TAG, 0, ""),
         ("An error occurred (AccessDeniedException)", 1, "An error occurred (AccessDeniedException)\n"),
+        (
+            "An error occurred (ImageTagAlreadyExistsException)",
+            1,
+            "The repository does not let the tag running move. Run make create_ecr_repository update_lambda_function\n",
+        ),
     ],
 )
 def test_only_an_image_that_has_the_running_tag_already_is_no_error(

@@ -31,6 +31,7 @@ WITHIN = {"iam:PermissionsBoundary": BOUNDARY, "iam:PolicyARN": INVOKE}
 CALLS = {
     "*": [
         *("cloudformation:DescribeStacks", "ecr:GetAuthorizationToken", "lambda:ListFunctions"),
+        "cloudformation:ListStacks",  # for describe-stacks without a name
     ],
     REPOSITORY: [
         *("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload"),

@@ -283,7 +283,7 @@ def test_example_names_every_missing_variable(run_example: RunExample) -> None:
     process = run_example("/dev/null")
     assert (process.returncode, process.stderr) == (
         1,
-        "Not set, or with spaces or special letters: API_SECURE_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY, AWS_SECRET_ACCESS_KEY. "
+        "Not set, or not plain characters: API_SECURE_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY, AWS_SECRET_ACCESS_KEY. "
         "Set each in /dev/null. See .env.example.\n",
     )
 
@@ -292,7 +292,7 @@ def test_example_names_a_secret_missing_beside_its_key(run_example: RunExample, 
     process = run_example(env_file, AWS_ACCESS_KEY=ACCESS_KEY)
     assert process.returncode == 1
     assert process.stderr == (
-        "Not set, or with spaces or special letters: AWS_SECRET_ACCESS_KEY. "
+        "Not set, or not plain characters: AWS_SECRET_ACCESS_KEY. "
         "Set each in the environment, next to AWS_ACCESS_KEY. See .env.example.\n"
     )
 
@@ -302,7 +302,7 @@ def test_example_asks_for_the_token_of_a_temporary_key(run_example: RunExample, 
     process = run_example(env_file)
     assert process.returncode == 1
     assert process.stderr == (
-        f"Not set, or with spaces or special letters: AWS_SESSION_TOKEN. Set each in {env_file}. See .env.example.\n"
+        f"Not set, or not plain characters: AWS_SESSION_TOKEN. Set each in {env_file}. See .env.example.\n"
     )
 
 
@@ -407,7 +407,7 @@ def test_example_names_a_setting_that_no_header_can_hold_without_its_value(
     process = run_example(env_file)
     assert (process.returncode, process.stderr) == (
         1,
-        f"Not set, or with spaces or special letters: {name}. Set each in {env_file}. See .env.example.\n",
+        f"Not set, or not plain characters: {name}. Set each in {env_file}. See .env.example.\n",
     )
 
 

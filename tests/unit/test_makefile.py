@@ -498,3 +498,11 @@ def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
     status = ["git", "status", "--porcelain", "--ignored"]
     left = subprocess.run(status, cwd=checkout, capture_output=True, text=True, timeout=60).stdout
     assert left == "!! .env\n"
+
+
+def test_create_deployer_takes_the_repository_from_its_arguments_only() -> None:
+    command = ("--dry-run", "create_deployer")
+    by_shell = run_make(*command, GITHUB_REPOSITORY="somebody/hello", **ACCOUNT)
+    assert (by_shell.returncode, "GithubRepository" in by_shell.stdout) == (0, False)
+    by_argument = run_make(*command, "GITHUB_REPOSITORY=octo/hello", **ACCOUNT)
+    assert 'GithubRepository="octo/hello" ' in by_argument.stdout
