@@ -83,7 +83,7 @@ def test_readme_names_no_knob_that_is_not_there() -> None:
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
     }
-    assert named - knobs - example == {"LOG_LEVEL", "AWS_PROFILE", "AWS_IAM"}
+    assert named - knobs - example == {"LOG_LEVEL", "AWS_PROFILE", "AWS_IAM", "UPDATE_ROLLBACK_FAILED"}
 
 
 def test_readme_shows_the_guides_event() -> None:
