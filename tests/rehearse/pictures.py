@@ -250,7 +250,7 @@ def main() -> None:
         PICTURES.mkdir(exist_ok=True)
         (PICTURES / name).write_text(draw(lines, f"A terminal with {lines[0].text[2:]}"))
     if missing := [name for name in ("chromium", "pdftocairo", "pdftohtml") if not shutil.which(name)]:
-        sys.exit(f"{DOCS} is not drawn. Missing: {', '.join(missing)}. On Debian: apt-get install chromium poppler-utils")
+        sys.exit(f"{DOCS} is not drawn. Install {', '.join(missing)} (Debian: chromium, poppler-utils)")
     print(f">> drawing {DOCS}", flush=True)
     (PICTURES / DOCS).write_text(draw_docs(*record_docs(environment)))
 
