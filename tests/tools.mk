@@ -76,7 +76,7 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 rehearse: requirements ## Deploy to an emulated AWS on this machine, try everything, destroy it
 	@exec "$(env)/bin/python" tests/rehearse/rehearse.py "$(LOAD)"
 
-pictures: requirements ## Record README.md's terminal pictures again, from a real run
+pictures: requirements ## Draw README.md's pictures again, from a real run
 	"$(env)/bin/python" tests/rehearse/pictures.py
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches

@@ -1,10 +1,11 @@
-"""Draws README.md's pictures of a terminal, from a real run of the commands in its console blocks.
+"""Draws README.md's pictures: two of a terminal, from a real run of its console blocks, and one of the page /docs.
 
 `make pictures` runs it. A picture has its whole text in <desc> too, for screen readers and for the tests.
 """
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,14 @@ import threading
 import time
 from html import escape, unescape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURES = ROOT / ".github/pictures"
 READMES = ("README.md", "aws/README.md", "tests/README.md")
 ANOTHER_TERMINAL = "# in another terminal"
-API, REHEARSAL = "run_api.svg", "rehearse.svg"
+API, REHEARSAL, DOCS = "run_api.svg", "rehearse.svg", "docs.svg"
 # What differs from run to run.
 VARIABLE = {
     r"\d+\.\d+ s\b|\b\d+ s in all": "… s",
@@ -49,6 +51,10 @@ g { animation: appear 0.1s both; }
 @keyframes appear { from { opacity: 0.2; } }
 @media (prefers-reduced-motion: reduce) { g { animation: none; } }
 """
+PAGE_STYLE = "rect { fill: #fff; stroke: #d1d9e0; } text { white-space: pre; }"
+# What pdftohtml writes of a font and of a text. The font of a shadow has an opacity too, and does not match.
+FONT = r'<fontspec id="(\d+)" size="(\d+)" family="(\S+)" color="(\S+)"/>'
+TEXT = r'<text top="(\d+)" left="(\d+)" width="(\d+)" height="(\d+)" font="(\d+)">(.*)</text>'
 KINDS = {"$ ": "command", "✓ ": "done", "# ": "note"}
 
 
@@ -156,6 +162,26 @@ def record_rehearsal(environment: dict[str, str]) -> list[Line]:
     return [Line(output[0].seconds, "$ make rehearse"), *output]
 
 
+def record_docs(environment: dict[str, str]) -> tuple[str, str]:
+    """The shapes and the texts of the page /docs, as Chromium prints it and Poppler reads it."""
+    server = start(f'"{sys.executable}" -m uvicorn app.app:app --port 0', ROOT, environment)
+    try:
+        assert server.stdout
+        address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            pdf = f"{folder}/docs.pdf"
+            # Chromium's sandbox refuses root, the usual user in a container. The budget lets the page load Swagger UI.
+            options = [f"--user-data-dir={folder}", "--no-pdf-header-footer", "--virtual-time-budget=10000"]
+            options += ["--no-sandbox"] if os.geteuid() == 0 else []
+            chromium = ["chromium", "--headless", *options, f"--print-to-pdf={pdf}", f"{address}/docs"]
+            subprocess.run(chromium, check=True, stderr=subprocess.DEVNULL, timeout=LIMIT)
+            shapes = ["pdftocairo", "-svg", "-l", "1", pdf, "-"]
+            texts = ["pdftohtml", "-xml", "-stdout", "-i", "-l", "1", "-zoom", "3", pdf]
+            return subprocess.check_output(shapes, text=True), subprocess.check_output(texts, text=True)
+    finally:
+        stop(server)
+
+
 def draw(lines: list[Line], title: str) -> str:
     """An SVG of a terminal. Each line is pale until it was printed. Long waits are shortened."""
     groups, row, shown = [], 0, 0.0
@@ -169,12 +195,40 @@ def draw(lines: list[Line], title: str) -> str:
             texts.append(f'<text {place} class="{kind}">{escape(part, quote=False)}</text>' if part else "")
         groups.append(f'<g style="animation-delay: {shown:.1f}s">{"".join(texts)}</g>')
     width, height = round(COLUMNS * CHARACTER) + 2 * MARGIN, ROW * row + 2 * MARGIN
-    text = "\n".join(line.text for line in lines)
+    return frame(groups, width, height, title, "\n".join(line.text for line in lines), STYLE)
+
+
+def draw_docs(shapes: str, texts: str) -> str:
+    """An SVG of the page /docs. Its text stays text, because the outlines of the letters would be ten times as large."""
+    paths = re.findall(r"<path [^>]*/>", shapes.partition("</defs>")[2])
+    paths = [re.sub(r"\d+\.\d+", lambda number: f"{round(float(number[0]), 2):g}", path) for path in paths]
+    fonts = {font: rest for font, *rest in re.findall(FONT, texts)}
+    found = [each for each in re.findall(TEXT, texts) if each[-2] in fonts]
+    shown = [re.sub("<.*?>", "", content) for *_, content in found]
+    if not shown:
+        sys.exit("The page /docs is empty. Chromium must reach cdn.jsdelivr.net, from which the page loads Swagger UI")
+    drawn = []
+    for (top, left, width, height, font, content), text in zip(found, shown, strict=True):
+        size, family, color = fonts[font]
+        name = "monospace" if "Mono" in family else "Helvetica, Arial, sans-serif"
+        style = f"font: {'bold' if '<b>' in content else 'normal'} {size}px {name}; fill: {color}"
+        # Poppler joins the title's two badges, with two spaces between them. The second badge ends where the text ends.
+        second = f'<tspan x="{int(left) + int(width)}" text-anchor="end">'
+        spans = re.sub("  (.+)", rf"{second}\1</tspan>", text)
+        drawn.append(f'<text x="{left}" y="{int(top) + 0.81 * int(height):.0f}" style="{style}">{spans}</text>')
+    # The page without its margins, in pixels: a point is 4/3 of a pixel. The texts are in thirds of a point.
+    page = '<g transform="scale(1.3333) translate(-36 -50)">'
+    parts = [page, *paths, '<g transform="scale(0.3333)">', *drawn, "</g></g>"]
+    height = max(int(top) for top, *_ in found) * 4 // 9
+    return frame(parts, 720, height, "The page /docs in a browser", unescape("\n".join(shown)), PAGE_STYLE)
+
+
+def frame(parts: list[str], width: int, height: int, title: str, text: str, style: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
-        f"<title>{escape(title)}</title>\n<desc>{escape(text, quote=False)}</desc>\n<style>{STYLE}</style>",
+        f"<title>{escape(title)}</title>\n<desc>{escape(text, quote=False)}</desc>\n<style>{style}</style>",
         f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="6"/>',
-        *groups,
+        *parts,
         "</svg>\n",
     ]
     return "\n".join(parts)
@@ -195,6 +249,10 @@ def main() -> None:
             sys.exit("\n".join(line.text for line in lines))
         PICTURES.mkdir(exist_ok=True)
         (PICTURES / name).write_text(draw(lines, f"A terminal with {lines[0].text[2:]}"))
+    if missing := [name for name in ("chromium", "pdftocairo", "pdftohtml") if not shutil.which(name)]:
+        sys.exit(f"{DOCS} is not drawn. Install {', '.join(missing)} (Debian: chromium, poppler-utils)")
+    print(f">> drawing {DOCS}", flush=True)
+    (PICTURES / DOCS).write_text(draw_docs(*record_docs(environment)))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, FastAPI, Request
 from helpers import ROOT, load_event
-from pictures import ANOTHER_TERMINAL, API, READMES, find_block, hide_variable, read_picture
+from pictures import ANOTHER_TERMINAL, API, DOCS, READMES, find_block, hide_variable, read_picture
 from test_same_as_uvicorn import DIFFERENCES, NOT_COMPARED
 
+from app.app import app
 from app.aws_lambda import create_handler
 
 GUIDE = (ROOT / "README.md").read_text()
@@ -110,6 +111,16 @@ def test_readme_shows_the_lines_of_its_picture() -> None:
     shown = [line for text, output in commands for line in [*f"$ {text}".splitlines(), *output]]
     recorded = [line for line in read_picture(API) if line != ANOTHER_TERMINAL]
     assert [hide_variable(line) for line in shown if line] == [hide_variable(line) for line in recorded if line]
+
+
+def test_picture_of_the_page_docs_shows_the_routes() -> None:
+    """`make pictures` draws the picture again."""
+    document = app.openapi()
+    operations = [(path, *each) for path, methods in document["paths"].items() for each in methods.items()]
+    routes = [text for path, method, each in operations for text in (method.upper(), path, each["summary"])]
+    shown = read_picture(DOCS)
+    assert shown[0] == document["info"]["title"]
+    assert shown[shown.index("default") + 1 : shown.index("Schemas")] == routes
 
 
 def read_sentences(page: str) -> list[str]:
