@@ -114,13 +114,16 @@ def test_readme_shows_the_lines_of_its_picture() -> None:
 
 
 def test_picture_of_the_page_docs_shows_the_routes() -> None:
-    """`make pictures` draws the picture again."""
+    """Each route in it exists. A new route needs no new picture. `make pictures` draws one."""
     document = app.openapi()
     operations = [(path, *each) for path, methods in document["paths"].items() for each in methods.items()]
-    routes = [text for path, method, each in operations for text in (method.upper(), path, each["summary"])]
+    routes = [(method.upper(), path, each["summary"]) for path, method, each in operations]
     shown = read_picture(DOCS)
     assert shown[0] == document["info"]["title"]
-    assert shown[shown.index("default") + 1 : shown.index("Schemas")] == routes
+    lines = shown[shown.index("default") + 1 : shown.index("Schemas")]
+    shown_routes = list(zip(lines[::3], lines[1::3], lines[2::3], strict=True))
+    assert shown_routes
+    assert [route for route in shown_routes if route not in routes] == []
 
 
 def read_sentences(page: str) -> list[str]:
