@@ -245,7 +245,7 @@ class Rehearsal:
     def become_deployer(self) -> str:
         role = create_deployer(self.function.connect("iam"))
         self.environment |= assume_role(self.function.connect("sts"), role)
-        return self.run_aws("sts", "get-caller-identity", "--query", "Arn").strip()
+        return role
 
     def delete_deployer(self) -> None:
         self.environment |= ADMINISTRATOR
