@@ -1,4 +1,4 @@
-# What is deployed, and the deletes: the reverse of the steps in the Makefile. Each can be run again.
+# The look at the deployment, and the deletes, which reverse the steps in the Makefile. Each can be run again.
 
 # The function's name, and an output of a stack. Both are empty for a thing that does not exist.
 function = $$(aws lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)

@@ -139,7 +139,7 @@ def test_deploy_to_ecr_stops_without_the_password(
 
 
 def run_steps(settings: dict[str, str], *steps: str, checkout: Path = ROOT) -> str:
-    """What the last of some targets says, all of which succeed."""
+    """Runs targets that all succeed, and returns the output of the last one."""
     for step in steps:
         process = run_make(step, "--directory", str(checkout), **settings)
         assert process.returncode == 0, process.stdout + process.stderr
@@ -233,7 +233,7 @@ def test_images_are_listed_newest_first_and_the_one_that_runs_is_marked(emulator
 
 
 def list_images(emulator: dict[str, str]) -> list[list[str]]:
-    """What `make images` prints: tags, digest, and whether it runs."""
+    """The columns of `make images`: tags, digest, and whether it runs."""
     lines = [line.split("\t") for line in run_steps(emulator, "images").splitlines()]
     return [[tags, digest, runs] for tags, _, digest, runs, _ in (line for line in lines if len(line) == 5)]
 

@@ -13,7 +13,7 @@ MAKEFILES = "".join(
     (ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk")
 )
 TARGETS = re.findall(r"^([a-z_]+):", MAKEFILES, re.MULTILINE)
-# What the shell may hold, and what .env does.
+# Variables that the shell may have, and variables of .env.
 SHELL = {
     "AWS_ACCESS_KEY_ID": "AKIADEPLOYER",
     "AWS_SECRET_ACCESS_KEY": "the-deployers-hunter2",

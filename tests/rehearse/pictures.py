@@ -21,7 +21,7 @@ PICTURES = ROOT / ".github/pictures"
 READMES = ("README.md", "aws/README.md", "tests/README.md")
 ANOTHER_TERMINAL = "# in another terminal"
 API, REHEARSAL, DOCS = "run_api.svg", "rehearse.svg", "docs.svg"
-# What differs from run to run.
+# These parts differ from run to run.
 VARIABLE = {
     r"\d+\.\d+ s\b|\b\d+ s in all": "… s",
     r"(127\.0\.0\.1|localhost):\d+": r"\1:…",
@@ -52,7 +52,7 @@ g { animation: appear 0.1s both; }
 @media (prefers-reduced-motion: reduce) { g { animation: none; } }
 """
 PAGE_STYLE = "rect { fill: #fff; stroke: #d1d9e0; } text { white-space: pre; }"
-# What pdftohtml writes of a font and of a text. The font of a shadow has an opacity too, and does not match.
+# The lines of pdftohtml for a font and for a text. The font of a shadow has an opacity too, and does not match.
 FONT = r'<fontspec id="(\d+)" size="(\d+)" family="(\S+)" color="(\S+)"/>'
 TEXT = r'<text top="(\d+)" left="(\d+)" width="(\d+)" height="(\d+)" font="(\d+)">(.*)</text>'
 KINDS = {"$ ": "command", "✓ ": "done", "# ": "note"}
@@ -103,7 +103,7 @@ def start(command: str, folder: Path, environment: dict[str, str]) -> subprocess
 
 
 def read_lines(process: subprocess.Popen[str], last: str = "") -> list[Line]:
-    """What a process prints, and when, until it has printed the last line or has ended."""
+    """Returns the lines of a process with their times, until the last line or the end of the process."""
     lines = []
     limit = threading.Timer(LIMIT, os.killpg, [process.pid, signal.SIGKILL])
     limit.start()

@@ -9,7 +9,7 @@ SOURCE = (ROOT / "app/cold_start.py").read_text()
 
 
 def run(code: str, **environment: str) -> str:
-    """What some code prints in a process of its own."""
+    """Returns the output of code that runs in a process of its own."""
     process = run_python(code, **environment)
     assert process.returncode == 0, process.stderr
     return process.stdout

@@ -27,7 +27,7 @@ TO_LAMBDA = {"iam:PassedToService": "lambda.amazonaws.com"}
 # The condition keys of iam, as CloudFormation sets them for aws/role.yaml and aws/invoker.yaml.
 WITHIN = {"iam:PermissionsBoundary": BOUNDARY, "iam:PolicyARN": INVOKE}
 
-# What make and docker call themselves.
+# The calls that make and docker make themselves.
 CALLS = {
     "*": [
         *("cloudformation:DescribeStacks", "ecr:GetAuthorizationToken", "lambda:ListFunctions"),
@@ -138,7 +138,7 @@ def list_resources() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def list_cloudformation_needs() -> Iterator[tuple[str, Need]]:
-    """What CloudFormation calls for the deployer's templates, each with the resource type."""
+    """The calls of CloudFormation for the deployer's templates, each with the resource type."""
     for kind in sorted({kind for kind, _ in list_resources()}):
         handlers = read_handlers(kind)
         for operation in ("create", "read", "update", "delete"):
@@ -220,7 +220,7 @@ FOREIGN_ROLE = f"{IAM}:role/{APP}-two-role-Role-1A2B3C4D5E6F"
 GITHUB_ROLE = f"{IAM}:role/{APP}-deployer-GithubRole-1A2B3C4D5E6F"
 ADMINISTRATOR = {"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"}
 FOREIGN = {"aws:ResourceTag/application": "another"}
-# What an attacker calls, on which resource, and what differs from a deployment.
+# The calls of an attacker: the action, the resource, and the difference from a deployment.
 ATTACKS: list[Need] = [
     # A role or a user with more rights than the boundary has.
     ("iam:CreateRole", ROLE, {}),

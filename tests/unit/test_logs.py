@@ -1,4 +1,4 @@
-"""What is written to stdout, by processes of their own: on Lambda, under uvicorn, and at start."""
+"""The lines on stdout, of processes of their own: on Lambda, under uvicorn, and at start."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ async def fail():
 
 
 def invoke(*events: Any, setup: str = "", **environment: str) -> str:
-    """What an execution environment of Lambda's writes while it handles the events."""
+    """Returns the lines that an execution environment of Lambda writes while it handles the events."""
     code = f"""
 import json, logging
 from types import SimpleNamespace

@@ -37,7 +37,7 @@ def stub(tmp_path: Path) -> Stub:
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Callable[[], str]:
-    """What the stand-ins noted so far."""
+    """The notes of the stand-ins so far."""
     return lambda: (tmp_path / "calls").read_text() if (tmp_path / "calls").exists() else ""
 
 
@@ -207,7 +207,7 @@ def test_the_invokers_credentials_never_reach_the_aws_cli(
 
 
 def test_one_secret_for_two_keys_stops_before_the_aws_cli_gets_it(stub: Stub, calls: Callable[[], str]) -> None:
-    """What the shell holds after `set -a; . .env`, beside the deployer's own key."""
+    """The shell's variables after `set -a; . .env`, beside the deployer's own key."""
     keys = {"AWS_ACCESS_KEY": "AKIAINVOKER", "AWS_SECRET_ACCESS_KEY": "invokers", "AWS_ACCESS_KEY_ID": "AKIADEPLOYER"}
     process = run_make("create_ecr_repository", "AWS_REGION=eu-central-1", **keys, **stub("aws"))
     assert (process.returncode, calls()) == (2, "")

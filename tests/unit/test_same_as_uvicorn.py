@@ -74,7 +74,7 @@ REQUESTS = {
 }
 
 FORMAT_2 = ("HTTP API", "function URL")
-# What differs, and why: the requests, and the services behind which they are answered otherwise.
+# Each difference, with its reason, its requests, and the services behind which they get another answer.
 DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
     "Repeated headers and query values": (
         "Format 2.0 joins headers of one name. A load balancer without multi-value headers sends the last value only",
@@ -104,7 +104,7 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
     ),
 }
 
-# What no comparison of answers shows.
+# These differences show in no comparison of answers.
 NOT_COMPARED = {
     "Background tasks delay the answer",
     "Streams arrive whole",
