@@ -24,7 +24,7 @@ create_deployer: ## Create the policy to deploy with, as an administrator
 	@aws cloudformation describe-stacks --stack-name $(APP_NAME)-deployer --output text \
 	  --query "Stacks[].Outputs[].[Description, OutputValue]"
 
-delete_deployer: ## Delete it, after make destroy, as an administrator
+delete_deployer: ## Delete the deployer's policy, as an administrator
 	@aws/require aws AWS_REGION
 	@stacks=$(stacks) || exit; [ -z "$$stacks" ] || { \
 	  echo "These stacks need the deployer's permissions boundary: $$stacks. Run make destroy first" >&2; exit 1; }

@@ -76,7 +76,7 @@ REQUESTS = {
 FORMAT_2 = ("HTTP API", "function URL")
 # Each difference, with its reason, its requests, and the services behind which they get another answer.
 DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
-    "Repeated headers and query values": (
+    "Repeated headers and query values may be joined or lost": (
         "Format 2.0 joins headers of one name. A load balancer without multi-value headers sends the last value only",
         [
             ("a repeated request header", (*FORMAT_2, "load balancer")),
@@ -84,7 +84,7 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
             ("a query with repeated, empty and encoded values", ("load balancer",)),
         ],
     ),
-    "The order of query values": (
+    "Query values may change their order": (
         "REST APIs and load balancers group them by name: `a=1&b=2&a=3` arrives as `a=1&a=3&b=2`",
         [
             (
@@ -93,7 +93,7 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
             ),
         ],
     ),
-    "Answers without a content type": (
+    "An answer without a content type gets one": (
         "Format 2.0 makes them `application/json`",
         [
             ("a repeated response header", FORMAT_2),
@@ -111,7 +111,7 @@ NOT_COMPARED = {
     "A stream that breaks off gets 500",
     "A task of `asyncio.create_task` pauses after the answer",
     "Websockets do not work",
-    "An answer has at most 6 MB, base64 counted",
+    "An answer has at most 6 MB, measured after base64 encoding",
     "A request has at most 29 s",
     "`Authorization` belongs to SigV4",
     "A browser's preflight request gets 403",
