@@ -94,7 +94,7 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
         ],
     ),
     "An answer without a content type gets one": (
-        "Format 2.0 makes them `application/json`",
+        "Format 2.0 makes it `application/json`",
         [
             ("a repeated response header", FORMAT_2),
             ("a redirect", FORMAT_2),
