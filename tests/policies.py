@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from cfnlint.decode import decode
@@ -107,10 +108,8 @@ def matches(statement: Statement, action: str, resource: str, context: dict[str,
 
 
 def is_like(text: str, patterns: list[str]) -> bool:
-    wildcards = {"*": ".*", "?": "."}
-    return any(
-        re.fullmatch("".join(wildcards.get(each) or re.escape(each) for each in pattern), text) for pattern in patterns
-    )
+    """IAM's wildcards are * and ?. No pattern here has a [, which means more to fnmatch."""
+    return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
 OPERATORS = {"StringEquals": lambda text, values: text in values, "StringLike": is_like}
