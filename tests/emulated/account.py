@@ -27,6 +27,7 @@ def running_emulator(folder: Path, *, as_deployer: bool = True) -> Iterator[dict
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+        "TMPDIR": str(folder),  # for the code of its functions, which it does not delete
     }
     with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
         wait_for(f"http://127.0.0.1:{port}/_ministack/health")
