@@ -112,7 +112,7 @@ NOT_COMPARED = {
     "A task of `asyncio.create_task` pauses after the answer",
     "Websockets do not work",
     "An answer has at most 6 MB, measured after base64 encoding",
-    "A request has at most 29 s",
+    "A request has at most 28 s",
     "`Authorization` belongs to SigV4",
     "A browser's preflight request gets 403",
 }
