@@ -38,7 +38,7 @@ CLEAN_ENVIRONMENT = {
     if not re.search("KEY|PASS|SECRET|TOKEN", name)
     and not name.startswith(
         (
-            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "ENV_FILE", "GITHUB_", "IMAGE", "LAMBDA_", "LOAD"),
+            *("API_", "APP_", "ARCHITECTURE", "AWS_", "ECR_", "ENV_FILE", "IMAGE", "LAMBDA_", "LOAD"),
             *("LOCAL_", "LOG_", "MAKE", "MFLAGS", "PYTHON"),
         )
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import botocore.session
 from docker_leftovers import delete_images
-from helpers import CLEAN_ENVIRONMENT, ROOT, require, running, wait_for
+from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make, running, wait_for
 from rehearse import ACCOUNT_ID, REGION, find_free_port
 from roles import ADMINISTRATOR, assume_role, create_deployer
 
@@ -74,6 +74,14 @@ def _connect(endpoint: str, service: str) -> Any:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+
+
+def run_steps(settings: dict[str, str], *steps: str, checkout: Path = ROOT) -> str:
+    """Runs targets that all succeed, and returns the output of the last one."""
+    for step in steps:
+        process = run_make(step, "--directory", str(checkout), **settings)
+        assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 def find_api(emulator: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import pytest
-from account import NOTHING, connect, find_api, list_everything
+from account import NOTHING, connect, find_api, list_everything, run_steps
 from docker_leftovers import delete_images
 from helpers import (
     CLEAN_ENVIRONMENT,
@@ -136,14 +136,6 @@ def test_deploy_to_ecr_stops_without_the_password(
     process = run_make("deploy_to_ecr", "--directory", str(checkout), **settings)
     assert process.returncode == 2
     assert "docker push" not in process.stdout
-
-
-def run_steps(settings: dict[str, str], *steps: str, checkout: Path = ROOT) -> str:
-    """Runs targets that all succeed, and returns the output of the last one."""
-    for step in steps:
-        process = run_make(step, "--directory", str(checkout), **settings)
-        assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
 
 
 def test_create_ecr_repository_can_be_run_again_and_deleted(emulator: dict[str, str]) -> None:

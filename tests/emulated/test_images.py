@@ -12,14 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from account import connect
+from account import connect, run_steps
 from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
-
-
-def run_step(step: str, settings: dict[str, str]) -> str:
-    process = run_make(step, **settings)
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
 
 
 def push_image(emulator: dict[str, str], name: str, *tags: str) -> str:
@@ -38,30 +32,28 @@ def list_tags(emulator: dict[str, str]) -> dict[str, set[str]]:
 
 def test_running_tag_is_on_the_image_that_runs(emulator: dict[str, str]) -> None:
     """After a creation, a rollback by tag, one by digest, and an update, and when the same step runs again."""
-    for step in ("create_ecr_repository", "create_lambda_role"):
-        run_step(step, emulator)
+    run_steps(emulator, "create_ecr_repository", "create_lambda_role")
     old = push_image(emulator, "old", "20260101T000000Z-old")
     new = push_image(emulator, "new", "20260102T000000Z-new", "latest")
     new_runs = {old: {"20260101T000000Z-old"}, new: {"20260102T000000Z-new", "latest", "running"}}
     old_runs = {old: {"20260101T000000Z-old", "running"}, new: {"20260102T000000Z-new", "latest"}}
-    assert "the tag running is on" in run_step("create_lambda_function", emulator)
+    assert "the tag running is on" in run_steps(emulator, "create_lambda_function")
     assert list_tags(emulator) == new_runs
     for _ in range(2):
-        run_step("update_lambda_function", {**emulator, "IMAGE_TAG": "20260101T000000Z-old"})
+        run_steps({**emulator, "IMAGE_TAG": "20260101T000000Z-old"}, "update_lambda_function")
         assert list_tags(emulator) == old_runs
-    run_step("update_lambda_function", emulator)
+    run_steps(emulator, "update_lambda_function")
     assert list_tags(emulator) == new_runs
     uri = f"{emulator['ECR_REGISTRY']}/hello-lambda@{old}"
     connect(emulator, "lambda").update_function_code(FunctionName="hello-lambda", ImageUri=uri)
-    run_step("create_lambda_function", emulator)
+    run_steps(emulator, "create_lambda_function")
     assert list_tags(emulator) == old_runs
 
 
 def test_running_image_that_is_no_longer_there_does_not_stop_a_deployment(emulator: dict[str, str]) -> None:
-    for step in ("create_ecr_repository", "create_lambda_role"):
-        run_step(step, emulator)
+    run_steps(emulator, "create_ecr_repository", "create_lambda_role")
     digest = push_image(emulator, "new", "latest")
-    run_step("create_lambda_function", emulator)
+    run_steps(emulator, "create_lambda_function")
     connect(emulator, "ecr").batch_delete_image(repositoryName="hello-lambda", imageIds=[{"imageDigest": digest}])
     process = run_make("create_lambda_function", **emulator)
     assert process.returncode == 0

@@ -85,7 +85,7 @@ class Rehearsal:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_", "GITHUB_"))
+            if not name.startswith(("MAKE", "MFLAGS", "LAMBDA_", "IMAGE", "LOCAL_"))
         }
         # .aws-cli comes last: only a machine without an aws CLI uses it.
         path = os.pathsep.join([inherited["PATH"], str(ROOT / ".aws-cli/bin")])
