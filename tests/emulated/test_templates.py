@@ -28,7 +28,7 @@ WIDENED = {
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The checks that each widened template fails."""
-    if run_make(".scanners/bin/checkov").returncode:
+    if run_make(".scanners/bin/harper").returncode:
         skip_or_fail("needs checkov and cfripper, which could not be installed")
     folder = tmp_path_factory.mktemp("templates")
     files = {case: folder / f"{case}.yaml" for case in WIDENED}

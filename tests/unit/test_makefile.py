@@ -439,7 +439,7 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
     programs = ("ruff", "mypy", "codespell", "cfn-lint", "hadolint", "shellcheck", "jactionlint", "python")
     for folder, names in (
         (environment / "bin", programs),
-        (checkout / ".scanners/bin", ("checkov", "cfripper")),
+        (checkout / ".scanners/bin", ("checkov", "cfripper", "harper")),
     ):
         folder.mkdir(parents=True)
         for name in names:
@@ -452,11 +452,14 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
         lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
         assert [line.split()[0] for line in lines] == [
-            *("ruff", "ruff", "mypy", "mypy", "codespell", "cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck"),
-            "jactionlint",
+            *("ruff", "ruff", "mypy", "mypy", "codespell", "harper", "harper", "harper", "harper", "harper"),
+            *("cfn-lint", "checkov", "cfripper", "hadolint", "shellcheck", "jactionlint"),
         ]
+        pages = [word for line in lines[6:9] for word in line.split() if word.endswith(".md")]
+        assert pages == ["./CHANGELOG.md", "./CONTRIBUTING.md", "./README.md", "aws/README.md", "tests/README.md"]
+        assert " app/app.py" in lines[9]
         aws = "aws/list_images aws/once_settled aws/require aws/retry_new_role aws/tag_running_image"
-        assert lines[9] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
+        assert lines[14] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
         assert lines[3] == f"mypy --python-version {PYTHON_VERSION} app"
 
 

@@ -110,7 +110,7 @@ NOT_COMPARED = {
     "Streams arrive whole",
     "A stream that breaks off gets 500",
     "A task of `asyncio.create_task` pauses after the answer",
-    "Websockets do not work",
+    "WebSockets do not work",
     "An answer has at most 6 MB, measured after base64 encoding",
     "A request has at most 28 s",
     "`Authorization` belongs to SigV4",
