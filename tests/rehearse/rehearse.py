@@ -24,13 +24,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from checks import call_with_curl, check_nothing_is_left, invoke, send_load
 from roles import ADMINISTRATOR, assume_role, create_deployer, delete_role
-
-if TYPE_CHECKING:
-    from function import Forwarder, Function
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNT_ID = "123456789012"  # as in AWS's documentation
@@ -68,7 +65,6 @@ class Rehearsal:
         self.tell_guard("watch folder", self.folder)
         self.port = port or find_free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self.function, self.forwarder = connect(self.endpoint, self.folder)
         self.env_file = self.folder / ".env"
         self.env_file.write_text(f"AWS_ACCOUNT_ID={ACCOUNT_ID}\nAWS_REGION={REGION}\n")
         self.environment = self.make_environment()
@@ -98,7 +94,6 @@ class Rehearsal:
             "no_proxy": "127.0.0.1,localhost",
             "ENV_FILE": str(self.env_file),
             "ECR_REGISTRY": f"127.0.0.1:{self.port}",
-            "EMULATOR_URL": f"http://127.0.0.1:{self.forwarder.server_port}/",
             "LOCAL_IMAGE": f"hello-lambda:rehearsal-{self.port}",
             "CONFIRM": "yes",
             "PYTHON": sys.executable,
@@ -110,6 +105,8 @@ class Rehearsal:
 
     def end_everything(self) -> None:
         assert self.guard.stdin
+        # The guard waits for what it ends. It cannot tell a zombie from a process that runs.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         with self.guard_lock:
             self.guard.stdin.close()
         self.guard.wait(timeout=120)
@@ -185,9 +182,16 @@ class Rehearsal:
         if self.in_image:
             self.running["build_image"] = self.pool.submit(measure, partial(self.make, "build_image"))
         emulator = self.pool.submit(measure, self.start_emulator)
+        self.connect()
         self.step("an aws CLI", self.find_aws_cli)
         self.show(f"an emulated AWS account on 127.0.0.1:{self.port}", emulator.result)
         self.step("it is the emulator's account", self.check_account)
+
+    def connect(self) -> None:
+        from function import Forwarder, Function  # imports botocore, which takes a while, and which `make bench` lacks
+
+        self.function = Function(self.endpoint, REGION, self.folder)
+        self.environment["EMULATOR_URL"] = f"http://127.0.0.1:{Forwarder(self.function).server_port}/"
 
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
@@ -284,14 +288,6 @@ class Rehearsal:
 
     def read_settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
-
-
-def connect(endpoint: str, folder: Path) -> tuple["Function", "Forwarder"]:
-    # `make bench` imports this module where there is no botocore.
-    from function import Forwarder, Function
-
-    function = Function(endpoint, REGION, folder)
-    return function, Forwarder(function)
 
 
 def measure(action: Callable[[], str | None]) -> tuple[str | None, float]:
