@@ -25,12 +25,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: rename test_all lint format lock fuzz bench rehearse pictures clean
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
-rename: requirements ## Rename the application in every file, for example to NAME=my-api
+rename: requirements ## Rename the application in every file but LICENSE, for example to NAME=my-api
 	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,40}' || { \
 	  echo "NAME=$(NAME): take 2 to 40 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
 	@found=$$(git grep --untracked -I -e "$(NAME)" | grep -v "NAME=$(NAME)" | head -n 3); [ -z "$$found" ] || { \
 	  printf '%s\n' "NAME=$(NAME) stands in these files already, for something else: take a longer name" "$$found" >&2; exit 1; }
-	git grep --untracked -lzI -e $(APP_NAME) | xargs -0 perl -pi -e 's/$(APP_NAME)/$(NAME)/g'
+	git grep --untracked -lzI -e $(APP_NAME) -- ':!LICENSE' | xargs -0 perl -pi -e 's/$(APP_NAME)/$(NAME)/g'
 	"$(env)/bin/ruff" format --quiet
 
 test_all: requirements ## Run every test, and say which were skipped and why

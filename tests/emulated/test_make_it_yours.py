@@ -70,7 +70,7 @@ def test_renamed_application_with_an_own_route_passes_lint_and_tests(checkout: P
     )
 
     found = subprocess.run(["git", "grep", "-i", "hello-lambda"], cwd=checkout, capture_output=True, text=True)
-    assert found.stdout == ""
+    assert found.stdout == "LICENSE:Copyright (c) 2026 The hello-lambda authors\n"  # MIT wants it kept
     for target in ("lint", "test"):
         process = run_make(target, *folder)
         assert process.returncode == 0, process.stdout + process.stderr
