@@ -1,6 +1,7 @@
 """The fixtures of all tests."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ from docker_leftovers import delete_build_steps
 from helpers import BASE_IMAGE, BUILD_OUTPUTS, LOCAL_IMAGE, ROOT, require, run_make, skip_or_fail
 
 from app.app import app
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """What `--numprocesses=auto` means: one more than there are processors, since some tests wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: rename test_all lint format lock fuzz bench rehearse pictures clean
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
-rename: requirements ## Rename the application in every file but LICENSE, for example to NAME=my-api
+rename: requirements ## Rename the application in every file, for example to NAME=my-api
 	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,40}' || { \
 	  echo "NAME=$(NAME): take 2 to 40 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
 	@found=$$(git grep --untracked -I -e "$(NAME)" | grep -v "NAME=$(NAME)" | head -n 3); [ -z "$$found" ] || { \
@@ -98,7 +98,7 @@ clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 $(subst $() ,\ ,$(installed)):
 	@PYTHON="$(if $(filter .venv,$(env)),$(PYTHON),$(env)/bin/python)" aws/require python
 	test -x "$(env)/bin/python" || "$(PYTHON)" -m venv --clear .venv || { rm -rf .venv; exit 1; }
-	@echo ">> installing requirements.lock and requirements-dev.txt into $(env): about 80 packages, 450 MB"
+	@echo ">> installing requirements.lock and requirements-dev.txt into $(env): about 80 packages, 500 MB"
 	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
 	rm -f "$(env)"/.installed-* && touch "$(installed)"
