@@ -22,6 +22,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first. A worker takes a whole file, and all workers should end together."""
+    longest = ("test_interrupted_deploy.py", "test_deploy.py", "test_rehearse.py", "test_make_it_yours.py")
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+
+
 @pytest.fixture
 def call() -> Callable[..., httpx.Response]:
     """Sends a request to the app, without a server between."""

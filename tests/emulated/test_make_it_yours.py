@@ -72,7 +72,7 @@ def test_renamed_application_with_an_own_route_passes_lint_and_tests(checkout: P
     found = subprocess.run(["git", "grep", "-i", "hello-lambda"], cwd=checkout, capture_output=True, text=True)
     assert found.stdout == "LICENSE:Copyright (c) 2026 The hello-lambda authors\n"  # MIT wants it kept
     for target in ("lint", "test"):
-        process = run_make(target, *folder)
+        process = run_make(target, *folder, MYPY_CACHE_DIR=str(ROOT / ".mypy_cache"))
         assert process.returncode == 0, process.stdout + process.stderr
     assert f"APP_NAME := {NAME}\n" in (checkout / "Makefile").read_text()
     assert f"make rename NAME={NAME}" in (checkout / "README.md").read_text()
