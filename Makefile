@@ -37,7 +37,7 @@ ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_ACCESS_KEY AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
 .NOTPARALLEL:
-.PHONY: help create_environment requirements run_app test build_image run_container run_lambda run_api
+.PHONY: help create_environment requirements run_app test build_image run_container
 help: ## Show this help
 	@awk -F ' *(:.*## |[?]= *)' '/^##@/ {print "\n" substr($$0, 5)} \
 	  /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2} \
@@ -67,25 +67,18 @@ test: requirements ## Run the fast tests: they need neither Docker nor AWS
 base_image := public.ecr.aws/lambda/python:$(shell sed -n 's/^ARG PYTHON_VERSION=//p' Dockerfile)
 platform := linux/$(if $(filter arm64,$(ARCHITECTURE)),arm64,amd64)
 url := http://localhost:$(LAMBDA_PORT)/2015-03-31/functions/function/invocations
+# Lambda's runtime interface on this machine exits with 2 when it crashes.
+explain_crash = { [ $$? != 2 ] || echo "It crashed: it takes one request at a time. Run the target again" >&2; false; }
 
 build_image: ## Build the container image, on the newest base image
 	@aws/require docker ARCHITECTURE
 	docker pull --quiet --platform $(platform) $(base_image) || echo ">> the pull failed: building on the local base image"
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(platform) --tag $(LOCAL_IMAGE) .
 
-run_container: build_image ## Run the image on the Lambda emulator
+run_container: build_image ## Run the image on this machine, as Lambda does
 	@aws/require LAMBDA_PORT:$(LAMBDA_PORT)
 	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
 	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE) || $(explain_crash)
-
-run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda emulator, without a container
-	@aws/require LAMBDA_PORT:$(LAMBDA_PORT) LAMBDA_PORT:$$(($(LAMBDA_PORT) + 1))
-	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
-	.rie/aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) \
-	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler || $(explain_crash)
-
-run_api: requirements ## Run the secured API on an emulated AWS, and reload the app on changes
-	@exec "$(env)/bin/python" tests/rehearse/run_api.py "$(API_PORT)" "$(IMAGE)"
 
 ##@ Deploy to AWS: step by step
 .PHONY: check_account create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function \
@@ -137,13 +130,12 @@ update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
 	aws/tag_running_image $(APP_NAME)
 
-# A deployment is a snapshot of the API. CloudFormation takes a new one only under a new logical id.
+# A change of the API takes effect with a deployment, as the console's Deploy API makes it.
 create_api: requirements ## Create the REST API, secured with IAM, and deploy its stage
 	@aws/require aws AWS_REGION ENV_FILE
-	sed "s/DeploymentOfDefinition/&$$(echo "$(EMULATOR_URL) $(LAMBDA_TIMEOUT)" | cat aws/api.yaml - | cksum | tr -d ' ')/" aws/api.yaml >"$(ENV_FILE).api.yaml"
-	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-api --template-file "$(ENV_FILE).api.yaml" \
-	  --parameter-overrides AppName=$(APP_NAME) EmulatorUrl=$(EMULATOR_URL) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000 \
-	  --no-fail-on-empty-changeset
+	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-api --template-file aws/api.yaml \
+	  --parameter-overrides AppName=$(APP_NAME) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000 --no-fail-on-empty-changeset
+	api=$(call output,api,ApiId) && aws apigateway create-deployment --rest-api-id "$$api" --stage-name default --query id
 	endpoint=$(call output,api,Endpoint) && "$(env)/bin/python" aws/env_file.py API_SECURE_ENDPOINT="$$endpoint"
 
 create_invoker: requirements ## Create the policy to invoke the API, and a user with an access key

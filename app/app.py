@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from app.aws_lambda import create_handler, log_requests
+from app.aws_lambda.event_in_body import serve_events_in_bodies
 from app.routers import goodbye, hello
 
 app = FastAPI(
@@ -17,4 +18,4 @@ app.include_router(goodbye.router)
 
 # These two come last. The first is for uvicorn, the second is for Lambda, where it starts the application.
 log_requests(app)
-handler = create_handler(app)
+handler = serve_events_in_bodies(create_handler(app))

@@ -2,8 +2,6 @@
 
 # The Python that creates .venv and the like, 3.11 or newer.
 PYTHON ?= python3
-# The rehearsal sets it to the URL of its function. Empty on AWS.
-EMULATOR_URL ?=
 # The one package that `make lock` renews or adds.
 PACKAGE ?=
 # The new name for `make rename`.
@@ -22,7 +20,7 @@ export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ##@ Work on this repository
-.PHONY: rename test_all lint format lock fuzz bench rehearse pictures clean
+.PHONY: rename run_lambda run_api test_all lint format lock fuzz bench rehearse pictures clean
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
 rename: requirements ## Rename the application in every file, for example to NAME=my-api
@@ -32,6 +30,15 @@ rename: requirements ## Rename the application in every file, for example to NAM
 	  printf '%s\n' "NAME=$(NAME) stands in these files already, for something else: take a longer name" "$$found" >&2; exit 1; }
 	git grep --untracked -lzI -e $(APP_NAME) -- ':!LICENSE' | xargs -0 perl -pi -e 's/$(APP_NAME)/$(NAME)/g'
 	"$(env)/bin/ruff" format --quiet
+
+run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda emulator, without a container
+	@aws/require LAMBDA_PORT:$(LAMBDA_PORT) LAMBDA_PORT:$$(($(LAMBDA_PORT) + 1))
+	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
+	.rie/aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) \
+	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler || $(explain_crash)
+
+run_api: requirements ## Run the secured API on an emulated AWS, and reload the app on changes
+	@exec "$(env)/bin/python" tests/rehearse/run_api.py "$(API_PORT)" "$(IMAGE)"
 
 test_all: requirements ## Run every test, and say which were skipped and why
 	"$(env)/bin/python" -m pytest
@@ -92,7 +99,7 @@ pictures: requirements ## Draw README.md's pictures again, from a real run
 	"$(env)/bin/python" tests/rehearse/pictures.py
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
-	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache .env*.api.yaml
+	rm -rf .venv .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find app aws examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(subst $() ,\ ,$(installed)):
@@ -102,9 +109,6 @@ $(subst $() ,\ ,$(installed)):
 	"$(env)/bin/python" -m pip install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip install --quiet --requirement requirements-dev.txt
 	rm -f "$(env)"/.installed-* && touch "$(installed)"
-
-# The emulator exits with 2 when it crashes.
-explain_crash = { [ $$? != 2 ] || echo "The emulator crashed: it takes one request at a time. Run the target again" >&2; false; }
 
 # The Lambda emulator is a file in this wheel. `pip install` would bring 80 dependencies as well.
 .rie/aws-lambda-rie: | requirements

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from account import connect, find_stage, running_emulator
-from function import Forwarder, Function
-from helpers import load_event, run_make
+from account import connect, find_stage, run_steps, running_emulator
+from helpers import load_event
 from rehearse import REGION
 from requests_aws4auth import AWS4Auth
 
@@ -37,10 +36,9 @@ def sleep() -> None:
 TIMEOUT = 4
 
 
-def deploy_api(emulator: dict[str, str], function_url: str = "http://127.0.0.1:1") -> str:
-    """Deploys the API with the function's URL behind POST, and returns the URL of its stage."""
-    process = run_make("create_api", f"EMULATOR_URL={function_url}", **emulator)
-    assert process.returncode == 0, process.stderr
+def deploy_api(emulator: dict[str, str]) -> str:
+    """Deploys the API, and returns the URL of its stage."""
+    run_steps(emulator, "create_api")
     return find_stage(emulator)
 
 
@@ -105,9 +103,7 @@ def running_function(emulator: dict[str, str], image: str, handler: str) -> Iter
         functions.delete_function(FunctionName="hello-lambda")
 
 
-def test_proxy_integration_answers_502_if_the_function_cannot_start(
-    failing_image: str, emulator: dict[str, str]
-) -> None:
+def test_gateway_answers_502_if_the_function_cannot_start(failing_image: str, emulator: dict[str, str]) -> None:
     stage = deploy_api(emulator)
     with running_function(emulator, failing_image, "app.nothing.handler"):
         status, answer = read(call(f"{stage}/hello/"))
@@ -115,9 +111,7 @@ def test_proxy_integration_answers_502_if_the_function_cannot_start(
     assert "Unable to import module 'app.nothing'" in answer["message"]
 
 
-def test_proxy_integration_of_the_rehearsal_answers_429_if_lambda_throttles(
-    failing_image: str, emulator: dict[str, str]
-) -> None:
+def test_gateway_of_the_rehearsal_answers_429_if_lambda_throttles(failing_image: str, emulator: dict[str, str]) -> None:
     stage = deploy_api(emulator)
     with running_function(emulator, failing_image, "failing.handler"):
         concurrency = {"FunctionName": "hello-lambda", "ReservedConcurrentExecutions": 0}
@@ -128,30 +122,21 @@ def test_proxy_integration_of_the_rehearsal_answers_429_if_lambda_throttles(
 
 @pytest.fixture(scope="module")
 def failing_stage(failing_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a stage with the failing function behind both integrations."""
+    """The URL of a stage with the failing function behind it."""
     folder = tmp_path_factory.mktemp("emulator")
-    with (
-        running_emulator(folder) as emulator,
-        running_function(emulator, failing_image, "failing.handler"),
-        Forwarder(Function(emulator["AWS_ENDPOINT_URL"], REGION, folder)) as forwarder,
-    ):
-        yield deploy_api(emulator, f"http://127.0.0.1:{forwarder.server_port}/")
-        forwarder.shutdown()
+    with running_emulator(folder) as emulator, running_function(emulator, failing_image, "failing.handler"):
+        yield deploy_api(emulator)
 
 
+@pytest.mark.parametrize("by", ["GET", "POST"])
 @pytest.mark.parametrize(
     ("path", "said"), [("/exit", "Runtime exited"), ("/sleep", f"Task timed out after {TIMEOUT}.00 seconds")]
 )
-def test_proxy_integration_answers_502_if_the_function_fails(failing_stage: str, path: str, said: str) -> None:
-    status, answer = read(call(failing_stage + path))
+def test_gateway_answers_502_if_the_function_fails(failing_stage: str, by: str, path: str, said: str) -> None:
+    """By its own path, or by the event in the body of a POST."""
+    event = load_event("guide") | {"path": path}
+    url = failing_stage + (path if by == "GET" else "/hello-lambda")
+    status, answer = read(call(url, event if by == "POST" else None))
     assert (status, list(answer)) == (502, ["message"])
     assert said in answer["message"]
     assert read(call(f"{failing_stage}/hello/")) == (200, {"message": "Hello, World"})
-
-
-@pytest.mark.parametrize("path", ["/exit", "/sleep"])
-def test_non_proxy_integration_answers_502_if_the_function_fails(failing_stage: str, path: str) -> None:
-    event = load_event("guide")
-    answer = call(f"{failing_stage}/hello-lambda", {**event, "path": path})
-    assert read(answer) == (502, {"message": "Internal server error"})
-    assert call(f"{failing_stage}/hello-lambda", event).json()["statusCode"] == 200

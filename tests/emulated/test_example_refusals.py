@@ -1,54 +1,30 @@
 """The example calls the emulated API Gateway as a user and as a role, and explains each refusal."""
 
-import json
+import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from account import connect, find_stage, running_emulator
-from helpers import CLEAN_ENVIRONMENT, ROOT, load_event, require, run_make
+import requests
+from account import connect, find_api, find_stage, run_steps, running_emulator
+from function import Function
+from helpers import CLEAN_ENVIRONMENT, ROOT, require
 from rehearse import ACCOUNT_ID, REGION
+from requests_aws4auth import AWS4Auth
 from roles import assume_role, create_role
 
-from app.app import handler
-
-
-class Function(BaseHTTPRequestHandler):
-    """Stands in for the function behind POST. The emulator checks the signature and forwards the request."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        answer = json.dumps(handler(load_event("guide"), None)).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture(scope="module")
-def function_url() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Function) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def deployed(function_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The settings of a deployment to the emulated account, and the keys of a role that may call, and a user who may not."""
     folder = tmp_path_factory.mktemp("deployed")
     with running_emulator(folder) as emulator:
-        for step in ("create_api", "create_invoker"):
-            process = run_make(step, f"EMULATOR_URL={function_url}", **emulator)
-            assert process.returncode == 0, process.stderr
         iam = connect(emulator, "iam")
+        function = Function(emulator["AWS_ENDPOINT_URL"], REGION, folder)
+        function.create_from_zip(iam.create_role(RoleName="function", AssumeRolePolicyDocument="{}")["Role"]["Arn"])
+        run_steps(emulator, "create_api", "create_invoker")
         iam.create_user(UserName="stranger")
         stranger = iam.create_access_key(UserName="stranger")["AccessKey"]
         role = create_role(iam, "a-caller", f"arn:aws:iam::{ACCOUNT_ID}:policy/hello-lambda-invoke")
@@ -58,6 +34,8 @@ def deployed(function_url: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "AWS_REGION": REGION,
             "API_SECURE_ENDPOINT": f"{find_stage(emulator)}/hello-lambda",
             "stage": find_stage(emulator),
+            "api": find_api(emulator),
+            "AWS_ENDPOINT_URL": emulator["AWS_ENDPOINT_URL"],
             "stranger": stranger["AccessKeyId"],
             "stranger_secret": stranger["SecretAccessKey"],
             **{f"role_{name}": value for name, value in assume_role(connect(emulator, "sts"), role).items()},
@@ -132,3 +110,27 @@ def test_curl_calls_with_a_roles_session_token(role: dict[str, str], change: dic
     )
     assert process.returncode == 0, process.stderr
     assert said in process.stdout
+
+
+def test_policy_of_the_readme_allows_one_route_alone(deployed: dict[str, str]) -> None:
+    """aws/README.md shows it, with the address of another API."""
+    (shown,) = re.findall(r"```json\n(.*?\n)```", (ROOT / "aws/README.md").read_text(), re.DOTALL)[:1]
+    policy = re.sub(r"execute-api:.*?/", f"execute-api:{REGION}:{ACCOUNT_ID}:{deployed['api']}/", shown)
+    iam = connect(deployed, "iam")
+    iam.create_user(UserName="one-route")
+    iam.put_user_policy(UserName="one-route", PolicyName="one-route", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="one-route")["AccessKey"]
+    auth = AWS4Auth(key["AccessKeyId"], key["SecretAccessKey"], REGION, "execute-api")
+    calls = {
+        ("GET", "/hello/"): 200,
+        ("GET", "/hello"): 200,
+        ("GET", "/goodbye/"): 403,
+        ("POST", "/hello/"): 403,
+        ("POST", "/hello-lambda"): 403,
+        ("GET", "/"): 403,
+    }
+    statuses = {
+        call: requests.request(call[0], deployed["stage"] + call[1], auth=auth, json={}, timeout=30).status_code
+        for call in calls
+    }
+    assert statuses == calls

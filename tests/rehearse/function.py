@@ -1,4 +1,4 @@
-"""The function of the emulated account: from a zip where no image can be built, and invoked by POST /hello-lambda.
+"""The function of the emulated account, from a zip where no image can be built.
 
 The emulator runs a zip function as a process of this machine's Python, which has the requirements already. So the zip
 holds app/ alone.
@@ -10,8 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -80,18 +78,6 @@ class Function:
             )
         return Path(archive).read_bytes()
 
-    def answer(self, event: bytes) -> tuple[int, bytes]:
-        """Invokes the function as API Gateway's non-proxy integration does, and returns the status and the body."""
-        if not is_valid(event):
-            return 400, b'{"message": "Invalid request body"}'
-        try:
-            result = self.client.invoke(FunctionName=NAME, Payload=event)
-        except (BotoCoreError, ClientError):
-            result = {"FunctionError": "not invoked"}
-        if "FunctionError" in result:
-            return 502, b'{"message": "Internal server error"}'
-        return 200, result["Payload"].read()
-
     def check(self) -> str:
         """Returns the body of the answer to the guide's event. Raises RuntimeError with what came instead."""
         event = (ROOT / "tests/events/guide.json").read_bytes()
@@ -112,46 +98,3 @@ def link_requirements(folder: Path) -> None:
         installed = distribution(requirement.name)
         for name in {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}:
             (folder / name).symlink_to(Path(str(installed.locate_file(name))))
-
-
-def is_valid(event: bytes) -> bool:
-    """As the model Event in aws/api.yaml says, which the emulator does not enforce."""
-    try:
-        fields = json.loads(event)
-        texts = [fields["resource"], fields["path"], fields["httpMethod"]]
-        context, query = fields["requestContext"], fields["multiValueQueryStringParameters"]
-    except (ValueError, KeyError, TypeError):
-        return False
-    return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(query, dict | None)
-        and isinstance(context, dict)
-        and "identity" not in context
-    )
-
-
-class Forwarder(ThreadingHTTPServer):
-    """The template's EmulatorUrl: the emulator does not hand the body of a non-proxy integration to a function."""
-
-    daemon_threads = True
-    request_queue_size = 512
-
-    def __init__(self, function: Function) -> None:
-        super().__init__(("127.0.0.1", 0), _Request)
-        self.function = function
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class _Request(BaseHTTPRequestHandler):
-    server: Forwarder
-
-    def do_POST(self) -> None:
-        status, body = self.server.function.answer(self.rfile.read(int(self.headers["Content-Length"] or 0)))
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass

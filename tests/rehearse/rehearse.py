@@ -188,10 +188,9 @@ class Rehearsal:
         self.step("it is the emulator's account", self.check_account)
 
     def connect(self) -> None:
-        from function import Forwarder, Function  # imports botocore, which takes a while, and which `make bench` lacks
+        from function import Function  # imports botocore, which takes a while, and which `make bench` lacks
 
         self.function = Function(self.endpoint, REGION, self.folder)
-        self.environment["EMULATOR_URL"] = f"http://127.0.0.1:{Forwarder(self.function).server_port}/"
 
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""

@@ -5,14 +5,18 @@ from typing import Any
 
 ADMINISTRATOR = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": ""}
 DEPLOYER_POLICY = "arn:aws:iam::123456789012:policy/hello-lambda-deployer"
-# The emulator checks this action on "*". AWS checks it on the function, which is all that the deployer's policy allows.
-CREATE_FUNCTION = {"Effect": "Allow", "Action": "lambda:CreateFunction", "Resource": "*"}
+# The emulator checks the first action on "*", and AWS checks it on the function. The emulator does not know the tag of an
+# API, under which the deployer's policy allows the second.
+NEEDED_HERE = (
+    {"Effect": "Allow", "Action": "lambda:CreateFunction", "Resource": "*"},
+    {"Effect": "Allow", "Action": "apigateway:POST", "Resource": "arn:aws:apigateway:*::/restapis/*/deployments"},
+)
 
 
 def create_deployer(iam: Any) -> str:
     """Creates a role with the deployer's policy."""
     role = create_role(iam, "a-deployer", DEPLOYER_POLICY)
-    document = json.dumps({"Version": "2012-10-17", "Statement": [CREATE_FUNCTION]})
+    document = json.dumps({"Version": "2012-10-17", "Statement": NEEDED_HERE})
     iam.put_role_policy(RoleName="a-deployer", PolicyName="emulator", PolicyDocument=document)
     return role
 

@@ -43,6 +43,7 @@ CALLS = {
         *("lambda:CreateFunction", "lambda:GetFunction", "lambda:GetFunctionConfiguration"),
         *("lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:DeleteFunction"),
     ],
+    f"{API}/deployments": ["apigateway:POST"],
     f"{LOG}:*": ["logs:FilterLogEvents"],
     ROLE: ["iam:PassRole"],
     USER: ["iam:ListAccessKeys", "iam:CreateAccessKey", "iam:DeleteAccessKey"],
@@ -117,7 +118,7 @@ def read_policy() -> list[Statement]:
 def list_calls() -> Iterator[Need]:
     for resource, actions in CALLS.items():
         for action in actions:
-            yield action, resource, {"aws:RequestedRegion": REGION} if resource == "*" else TO_LAMBDA
+            yield action, resource, {"aws:RequestedRegion": REGION} if resource == "*" else TO_LAMBDA | OWN
     for stack in STACKS:
         yield from ((f"cloudformation:{call}", stack, {}) for call in STACK_CALLS)
 

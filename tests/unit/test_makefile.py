@@ -353,7 +353,7 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
         *("aws lambda list-functions", "aws lambda create-function", "aws lambda wait"),
         *("aws lambda wait", "aws lambda update-function-code", "aws lambda wait"),
         *("aws lambda update-function-configuration", "aws lambda wait"),
-        *("aws cloudformation deploy", "aws cloudformation deploy"),
+        *("aws cloudformation deploy", "aws apigateway create-deployment", "aws cloudformation deploy"),
     ]
     assert "make " not in shown
     assert process.stdout.splitlines()[-2].endswith("examples/invoke_secure_routes.py --wait 90")
@@ -428,7 +428,7 @@ def test_run_container_explains_a_crash_of_the_emulator(tmp_path: Path, stub: St
     (tmp_path / "bin/docker").write_text(f"#!/bin/sh\n[ $1 != run ] || exit {code}\n")
     process = run_make("run_container", f"LAMBDA_PORT={find_free_port()}", **settings)
     assert bool(process.returncode) == bool(code)
-    message = "The emulator crashed: it takes one request at a time. Run the target again\n"
+    message = "It crashed: it takes one request at a time. Run the target again\n"
     assert process.stderr.startswith(message) == explained
 
 
@@ -492,7 +492,6 @@ def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
         "aws/__pycache__",
         "tests/__pycache__",
         ".pytest_cache",
-        ".env.test.api.yaml",
     ):
         (checkout / made).mkdir()
     (checkout / ".env").write_text("AWS_REGION=eu-central-1\n")
