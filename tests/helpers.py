@@ -17,6 +17,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from roles import ADMINISTRATOR
 
 ROOT = Path(__file__).parent.parent
 EVENTS = sorted(path.stem for path in (ROOT / "tests/events").glob("*.json"))
@@ -27,8 +28,8 @@ BASE_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}"
 LOCAL_IMAGE = f"hello-lambda:test-{uuid.uuid4().hex[:8]}"
 # The output of each `docker build` names the untagged images that it leaves.
 BUILD_OUTPUTS: list[str] = []
-# An AWS CLI, asked for a registry's password, gets this one from the emulator.
-REGISTRY_PASSWORD = "ministack-auth-token"
+# An AWS CLI, asked for a registry's password, gets this one from the emulated account.
+REGISTRY_PASSWORD = ADMINISTRATOR["AWS_SECRET_ACCESS_KEY"]
 
 # make gives the recipes it runs its own flags, and pytest may run under make; PYTHONUNBUFFERED would hide what nobody
 # flushes. And where a test fails, pytest prints what its functions were called with: not its user's secrets.

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from typing import Any
 import botocore.session
 from docker_leftovers import delete_images
 from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make, running, wait_for
-from rehearse import ACCOUNT_ID, REGION, find_free_port
+from rehearse import ACCOUNT_ID, HEALTH, REGION, describe_emulator, find_free_port
+from requests_aws4auth import AWS4Auth
 from roles import ADMINISTRATOR, assume_role, create_deployer
 
 
@@ -22,15 +22,9 @@ def running_emulator(folder: Path, *, as_deployer: bool = True) -> Iterator[dict
     """An AWS account on this machine; gives the environment in which the Makefile deploys to it."""
     require("aws")
     port = find_free_port()
-    settings = {
-        "AUTH": "true",
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
-        "TMPDIR": str(folder),  # for the code of its functions, which it does not delete
-    }
-    with running([sys.executable, "-m", "ministack"], log=folder / "emulator.log", **settings):
-        wait_for(f"http://127.0.0.1:{port}/_ministack/health")
+    command, settings = describe_emulator(port, folder)
+    with running(command, log=folder / "emulator.log", **settings):
+        wait_for(f"http://127.0.0.1:{port}{HEALTH}")
         try:
             emulator = {
                 "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
@@ -71,9 +65,14 @@ def _connect(endpoint: str, service: str) -> Any:
         service,
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=ADMINISTRATOR["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=ADMINISTRATOR["AWS_SECRET_ACCESS_KEY"],
     )
+
+
+def sign() -> AWS4Auth:
+    """Signs requests to the API as the owner of the account."""
+    return AWS4Auth(ADMINISTRATOR["AWS_ACCESS_KEY_ID"], ADMINISTRATOR["AWS_SECRET_ACCESS_KEY"], REGION, "execute-api")
 
 
 def run_steps(settings: dict[str, str], *steps: str, checkout: Path = ROOT) -> str:
@@ -92,7 +91,7 @@ def find_api(emulator: dict[str, str]) -> str:
 
 def find_stage(emulator: dict[str, str]) -> str:
     """The URL at which the emulator serves that API's stage."""
-    return f"{emulator['AWS_ENDPOINT_URL']}/restapis/{find_api(emulator)}/default/_user_request_"
+    return f"{emulator['AWS_ENDPOINT_URL']}/_aws/execute-api/{find_api(emulator)}/default"
 
 
 def list_everything(emulator: dict[str, str]) -> dict[str, list[str]]:

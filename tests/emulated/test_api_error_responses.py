@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from account import connect, find_stage, run_steps, running_emulator
+from account import connect, find_stage, run_steps, running_emulator, sign
 from helpers import load_event
-from rehearse import REGION
-from requests_aws4auth import AWS4Auth
 
 DOCKERFILE = """
 FROM {image}
@@ -43,8 +41,7 @@ def deploy_api(emulator: dict[str, str]) -> str:
 
 
 def call(url: str, event: dict[str, Any] | None = None) -> requests.Response:
-    auth = AWS4Auth("test", "test", REGION, "execute-api")
-    return requests.request("POST" if event else "GET", url, json=event, auth=auth, timeout=60)
+    return requests.request("POST" if event else "GET", url, json=event, auth=sign(), timeout=60)
 
 
 def read(response: requests.Response) -> tuple[int, Any]:

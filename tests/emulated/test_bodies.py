@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 import requests
-from account import connect, find_api, running_emulator
+from account import connect, find_api, running_emulator, sign
 from helpers import ROOT, run_make
-from rehearse import REGION
-from requests_aws4auth import AWS4Auth
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 FUNCTION = """
@@ -52,9 +50,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def call(method: str, host: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> requests.Response:
     """Sends a signed request to the stage. No resolver knows the host, so the Host header names it."""
     url = f"http://127.0.0.1:{host.rsplit(':', 1)[1]}/default{path}"
-    auth = AWS4Auth("test", "test", REGION, "execute-api")
     headers = {"Host": host, **(headers or {})}
-    return requests.request(method, url, auth=auth, headers=headers, timeout=30, allow_redirects=False, **more)
+    return requests.request(method, url, auth=sign(), headers=headers, timeout=30, allow_redirects=False, **more)
 
 
 def test_image_arrives_byte_for_byte(host: str) -> None:

@@ -1,5 +1,6 @@
 """`make run_api`: called by every client, with changed code, killed, and two at once. No test needs Docker."""
 
+import contextlib
 import json
 import os
 import re
@@ -46,6 +47,17 @@ class Api(NamedTuple):
     @property
     def settings(self) -> dict[str, str]:
         return {name: value or "" for name, value in dotenv_values(self.env_file).items()}
+
+    @property
+    def account(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def administrator(self) -> tuple[str, str]:
+        """The key of the account's owner, from the environment of the emulator."""
+        environment = Path(f"/proc/{find_processes(self)['emulator']}/environ").read_text()
+        found = dict(re.findall(r"\b(AWS_(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY))=(\w+)", environment))
+        return found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"]
 
     def call(self, method: str, path: str, *, event: object = None) -> requests.Response:
         """A signed request to a path of the stage."""
@@ -150,21 +162,9 @@ def test_printed_example_is_answered(api: Api) -> None:
     assert process.stderr.count("Missing Authentication Token") == 2
 
 
-def test_printed_curl_of_the_guides_event_is_answered(api: Api) -> None:
-    process = run_printed(api, "tests/events/guide.json")
-    assert process.stdout.endswith(" 200\n"), process
-    assert json.loads(process.stdout.removesuffix(" 200\n"))["body"] == '{"message":"Hello, World"}'
-
-
 def test_printed_curl_of_a_route_is_answered(api: Api) -> None:
     process = run_printed(api, "/hello/")
     assert process.stdout == '{"message":"Hello, World"} 200\n', process
-
-
-def test_printed_second_user_is_refused(api: Api) -> None:
-    process = run_printed(api, "local_aws()")
-    assert process.stdout.endswith(" 403\n"), process
-    assert "stranger is not authorized to perform: execute-api:Invoke" in process.stdout
 
 
 def test_unsigned_request_is_refused(api: Api) -> None:
@@ -208,6 +208,96 @@ def test_events_of_many_clients_at_once_get_their_own_answers(api: Api) -> None:
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(lambda event: api.call("POST", "/hello-lambda", event=event).json(), events))
     assert [answer["headers"]["x-correlation-id"] for answer in answers] == numbers
+
+
+SCOPE = "20261127/eu-central-1/execute-api/aws4_request"
+FORGED = [
+    {"headers": {"Authorization": f"AWS4-HMAC-SHA256 Credential={key}/{SCOPE}, SignedHeaders=host, Signature=00"}}
+    for key in ("test", "123456789012", "999999999999")
+] + [
+    {"params": {"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{key}/{SCOPE}", "X-Amz-Signature": "00"}}
+    for key in ("test", "123456789012")
+]
+INVALID = {"message": "The security token included in the request is invalid."}
+
+
+@pytest.mark.parametrize("path", ["/default/hello/", "/default/hello-lambda"])
+@pytest.mark.parametrize("forged", FORGED)
+def test_key_that_the_emulator_would_not_check_is_refused_by_the_api(
+    api: Api, path: str, forged: dict[str, dict[str, str]]
+) -> None:
+    response = requests.get(f"{api.account}/_aws/execute-api/10ca1a91{path}", **forged, timeout=30)  # type: ignore[arg-type]
+    assert (response.status_code, response.json()) == (403, INVALID)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}])
+@pytest.mark.parametrize("forged", [*FORGED, {}])
+def test_function_of_a_stranger_is_not_created(
+    api: Api, headers: dict[str, str], forged: dict[str, dict[str, str]]
+) -> None:
+    code = {"FunctionName": "stranger", "Role": "arn:aws:iam::123456789012:role/any", "Code": {"ZipFile": ""}}
+    response = requests.post(
+        f"{api.account}/2015-03-31/functions",
+        json.dumps(code),
+        headers={"Content-Type": "text/plain"} | headers | forged.get("headers", {}),
+        params=forged.get("params"),
+        timeout=30,
+    )
+    assert response.status_code == 403
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_web_page_may_not_use_even_a_signed_request_of_the_account(api: Api) -> None:
+    def ask(**headers: str) -> int:
+        data = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
+        auth = AWS4Auth(*api.administrator, REGION, "sts")
+        return requests.post(api.account, data, auth=auth, headers=headers, timeout=30).status_code
+
+    assert [ask(), ask(Origin="http://evil.example"), ask(**{"Sec-Fetch-Site": "same-origin"})] == [200, 403, 403]
+
+
+@pytest.mark.parametrize("path", ["/_ministack/reset", "/_aws/execute-api/10ca1a91/default/hello/", "/"])
+def test_host_name_of_somebody_else_is_refused(api: Api, path: str) -> None:
+    response = requests.post(api.account + path, headers={"Host": f"evil.example:{api.port}"}, timeout=30)
+    assert (response.status_code, response.json()) == (403, {"message": "The emulated account has no such host name"})
+
+
+@pytest.mark.parametrize("path", ["/", "/2015-03-31/functions", "/_aws/execute-api/10ca1a91/default/hello/"])
+def test_preflight_of_another_origin_is_refused(api: Api, path: str) -> None:
+    headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    response = requests.options(api.account + path, headers=headers, timeout=30)
+    assert response.status_code == 403
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+@pytest.mark.parametrize("forged", [*FORGED, {}])
+def test_reset_of_the_account_is_refused(api: Api, forged: dict[str, dict[str, str]]) -> None:
+    url = f"{api.account}/_ministack/reset"
+    assert requests.post(url, **forged, timeout=30).status_code == 403  # type: ignore[arg-type]
+    assert api.call("GET", "/hello/").status_code == 200
+
+
+def test_registry_asks_for_its_password(api: Api) -> None:
+    for auth in (None, ("AWS", "ministack-auth-token")):
+        response = requests.get(f"{api.account}/v2/", auth=auth, timeout=30)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Basic")
+
+
+def test_path_cannot_control_the_terminal_or_forge_a_line(api: Api) -> None:
+    path = "/_aws/execute-api/10ca1a91/default/\x1b[2J%1b[2J%0aGET%20/default/forged%20200%201%20ms"
+    with socket.create_connection(("127.0.0.1", api.port)) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    requests.get(api.account + path.replace("\x1b", ""), timeout=30)
+    api.wait(lambda: "%0aget" in api.output.lower())
+    assert "\x1b" not in api.output
+    assert not re.search("^GET /default/forged", api.output, re.MULTILINE)
+
+
+def test_function_cannot_control_the_terminal(api: Api, changed: Callable[[str, str, str], None]) -> None:
+    changed("routers/hello.py", "    return", "    print('\\x1b[2J printed \\u202e')\n    return")
+    api.wait(lambda: api.call("GET", "/hello/").ok and r"\x1b[2J printed \u202e" in api.output)
+    assert "\x1b" not in api.output
 
 
 @pytest.mark.parametrize("event", [[], {"resource": "/hello"}, load_event("guide") | {"path": 1}])
@@ -302,7 +392,7 @@ def test_file_of_the_users_is_not_overwritten(checkout: Path) -> None:
 def find_processes(api: Api) -> dict[str, int]:
     """The process id of make, of the script and of the emulated account."""
     listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    patterns = {"script": f"python tests/rehearse/run_api.py {api.port} ", "emulator": f"--bind 127.0.0.1:{api.port} "}
+    patterns = {"script": f"python tests/rehearse/run_api.py {api.port} ", "emulator": f"--bind 127.0.0.1:{api.port}"}
     found = {
         name: int(line.split()[0])
         for line in listing.splitlines()
@@ -323,6 +413,19 @@ def test_killed_run_leaves_nothing(checkout: Path, tmp_path: Path, victim: str) 
         assert api.make.returncode != 0
     assert (user_file.read_bytes(), user_file.stat().st_mtime_ns) == state
     user_file.unlink()
+
+
+def test_lost_account_ends_the_run_with_one_sentence(checkout: Path, tmp_path: Path) -> None:
+    with running_api(checkout, find_free_port(), tmp_path) as api:
+        auth = AWS4Auth(*api.administrator, REGION, "logs")
+        headers = {"X-Amz-Target": "Logs_20140328.DeleteLogGroup", "Content-Type": "application/x-amz-json-1.1"}
+        group = json.dumps({"logGroupName": "/aws/lambda/hello-lambda"})
+        assert requests.post(api.account, group, auth=auth, headers=headers, timeout=30).ok
+        with contextlib.suppress(requests.ConnectionError):
+            requests.get(f"{api.account}/_aws/execute-api/10ca1a91/default/hello/", timeout=30)
+        api.wait(lambda: api.make.poll() is not None)
+    assert "the emulated AWS account has lost the function's log: run make run_api again\n" in api.output
+    assert "Traceback" not in api.output
 
 
 def test_ctrl_c_leaves_nothing_within_seconds(checkout: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from packaging.requirements import Requirement
+from roles import ADMINISTRATOR
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = "hello-lambda"
@@ -42,8 +43,8 @@ class Function:
             region_name=self.region,
             endpoint_url=self.endpoint,
             config=config,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=ADMINISTRATOR["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=ADMINISTRATOR["AWS_SECRET_ACCESS_KEY"],
         )
 
     def create_from_zip(self, role: str) -> str:

@@ -32,6 +32,7 @@ from roles import ADMINISTRATOR, assume_role, create_deployer, delete_role
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNT_ID = "123456789012"  # as in AWS's documentation
 REGION = "eu-central-1"
+HEALTH = "/_ministack/health"
 TIMEOUT = 900  # seconds for one step
 NEED_IMAGE = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
 # The steps of `make deploy`, each with those that it needs. Steps that do not need each other run side by side.
@@ -201,38 +202,8 @@ class Rehearsal:
         return self.run("aws", "--version").split()[0]
 
     def start_emulator(self) -> None:
-        settings = {
-            "AUTH": "true",
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(self.port),
-            "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
-            # The code of its functions goes there, and the guard deletes it.
-            "TMPDIR": str(self.folder),
-            # LOAD starts 16 containers at once. With the default of 10 s a slow Docker loses requests.
-            "MINISTACK_DOCKER_TIMEOUT": "60",
-        }
-        # As ministack starts itself in the background, but in one process and with an access log.
-        server = [
-            sys.executable,
-            "-m",
-            "hypercorn",
-            "ministack.app:app",
-            "--workers",
-            "0",
-            "--bind",
-            f"127.0.0.1:{self.port}",
-        ]
-        access_log = [
-            "--log-level",
-            "info",
-            "--access-logfile",
-            "-",
-            "--access-logformat",
-            "request %(m)s %(U)s %(s)s %(L)s",
-        ]
-        self.emulator, self.emulator_log = self.start(
-            *server, *access_log, url=f"{self.endpoint}/_ministack/health", **settings
-        )
+        command, settings = describe_emulator(self.port, self.folder)
+        self.emulator, self.emulator_log = self.start(*command, url=f"{self.endpoint}{HEALTH}", **settings)
 
     def check_account(self) -> str:
         account = self.run_aws("sts", "get-caller-identity", "--query", "Account").strip()
@@ -287,6 +258,22 @@ class Rehearsal:
 
     def read_settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
+
+
+def describe_emulator(port: int, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command that starts an emulated account behind gate.py, and the variables for its environment."""
+    settings = {
+        **ADMINISTRATOR,
+        "AUTH": "true",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+        # The code of its functions goes there. The emulator does not delete it.
+        "TMPDIR": str(folder),
+        # LOAD starts 16 containers at once. With the default of 10 s a slow Docker loses requests.
+        "MINISTACK_DOCKER_TIMEOUT": "60",
+    }
+    server = [sys.executable, "-m", "hypercorn", str(Path(__file__).with_name("gate.py")) + ":app"]
+    return [*server, "--workers", "0", "--bind", f"127.0.0.1:{port}"], settings
 
 
 def measure(action: Callable[[], str | None]) -> tuple[str | None, float]:

@@ -1,9 +1,15 @@
 """Roles of the emulated account: each has one policy, and everybody in the account may assume it."""
 
 import json
+import secrets
 from typing import Any
 
-ADMINISTRATOR = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": ""}
+# The emulator does not check the owner's signature. So the key itself is a secret, and no command line holds it.
+ADMINISTRATOR = {
+    "AWS_ACCESS_KEY_ID": f"AKIA{secrets.token_hex(10).upper()}",
+    "AWS_SECRET_ACCESS_KEY": secrets.token_hex(10),
+    "AWS_SESSION_TOKEN": "",
+}
 DEPLOYER_POLICY = "arn:aws:iam::123456789012:policy/hello-lambda-deployer"
 # The emulator checks the first action on "*", and AWS checks it on the function. The emulator does not know the tag of an
 # API, under which the deployer's policy allows the second.

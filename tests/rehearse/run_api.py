@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from guard import MARK, is_own
-from rehearse import NEED_IMAGE, REGION, ROOT, Rehearsal
+from rehearse import NEED_IMAGE, ROOT, Rehearsal
 
 # Eight hexadecimal digits, which the emulator demands. They stay the same from run to run.
 API_ID = "10ca1a91"
 DEFAULT_PORT = 8000
 LOG_GROUP = "/aws/lambda/hello-lambda"
 POLL = 0.3  # seconds
-REQUEST = re.compile(r".* request (\S+) /_aws/execute-api/\w+(/.*) (\d+|-) ([\d.]+)$")
+REQUEST = re.compile(r"request (\S+) /_aws/execute-api/\w+(/\S*) (\d+) ([\d.]+)$")
 HELP = """
 The API runs until Ctrl-C, at {endpoint}
 Its settings are in {env_file}. Try in another terminal, here:
@@ -31,19 +31,9 @@ Its settings are in {env_file}. Try in another terminal, here:
   ENV_FILE={env_file} {python} examples/invoke_secure_routes.py
 
   (. ./{env_file}; curl -sS -w ' %{{http_code}}\\n' --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" \\
-    -H 'Content-Type: application/json' -d @tests/events/guide.json "$API_SECURE_ENDPOINT")
-
-  (. ./{env_file}; curl -sS -w ' %{{http_code}}\\n' --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" \\
     "${{API_SECURE_ENDPOINT%/*}}/hello/")
 
-A second user, whom no policy allows, gets 403:
-
-  local_aws() {{ env -u AWS_PROFILE -u AWS_SESSION_TOKEN AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \\
-    {aws} --endpoint-url {url} --region {region} "$@"; }}
-  local_aws iam create-user --user-name stranger
-  key=$(local_aws iam create-access-key --user-name stranger --output text \\
-    --query "join(':', AccessKey.[AccessKeyId, SecretAccessKey])")
-  (. ./{env_file}; curl -sS -w ' %{{http_code}}\\n' --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$key" "${{API_SECURE_ENDPOINT%/*}}/hello/")
+More calls are in README.md: "Try it on your machine" and "Call it from elsewhere".
 """
 
 
@@ -80,20 +70,9 @@ def write_env_file(rehearsal: Rehearsal, path: Path) -> None:
 
 
 def print_help(rehearsal: Rehearsal, env_file: Path) -> None:
-    def shorten(program: str) -> str:
-        return os.path.relpath(program, ROOT) if Path(program).is_relative_to(ROOT) else program
-
-    own_aws = str(ROOT / ".aws-cli/bin/aws")
-    print(
-        HELP.format(
-            endpoint=rehearsal.read_settings()["API_SECURE_ENDPOINT"],
-            env_file=env_file.name,
-            python=shorten(sys.executable),
-            aws=shorten(own_aws) if rehearsal.environment["REAL_AWS"] == own_aws else "aws",
-            url=rehearsal.endpoint,
-            region=REGION,
-        )
-    )
+    endpoint = rehearsal.read_settings()["API_SECURE_ENDPOINT"]
+    python = os.path.relpath(sys.executable, ROOT) if Path(sys.executable).is_relative_to(ROOT) else sys.executable
+    print(HELP.format(endpoint=endpoint, env_file=env_file.name, python=python))
     if not rehearsal.in_image:
         print(">> a change under app/ is deployed when it is saved", flush=True)
 
@@ -108,12 +87,21 @@ class FunctionLog:
 
     def read_new(self) -> list[str]:
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=LOG_GROUP, startTime=self.since)
-        events = [event for page in pages for event in page["events"]]
+        try:
+            events = [event for page in pages for event in page["events"]]
+        except self.logs.exceptions.ResourceNotFoundException:
+            sys.exit("the emulated AWS account has lost the function's log: run make run_api again")
         new = [event["message"] for event in events if event["logStreamName"] not in self.seen]
         self.seen = {event["logStreamName"] for event in events}
         # An invocation may write its lines later than another one that ended after it.
         self.since = max([self.since, *(event["timestamp"] - 5000 for event in events)])
         return [message for message in new if not re.match("(START|END|REPORT) RequestId: ", message)]
+
+
+def show(lines: list[str]) -> None:
+    """Prints lines. Characters that could control the terminal, or begin another line, are escaped."""
+    for line in lines:
+        print("".join(each if each.isprintable() else ascii(each)[1:-1] for each in line.rstrip()), flush=True)
 
 
 def read_requests(log: TextIO) -> list[str]:
@@ -139,7 +127,8 @@ def reload(rehearsal: Rehearsal) -> None:
     try:
         rehearsal.function.update_from_zip()
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-        print(f"{error}\n>> app/ does not start: the function goes on with its code, until the next change", flush=True)
+        show(str(error).splitlines())
+        print(">> app/ does not start: the function goes on with its code, until the next change", flush=True)
     else:
         print(f">> the function has the new code ({time.monotonic() - started:.1f} s)", flush=True)
 
@@ -149,10 +138,9 @@ def follow(rehearsal: Rehearsal, state: dict[Path, int]) -> None:
     function_log = FunctionLog(rehearsal.function.connect("logs"))
     function_log.read_new()
     with rehearsal.emulator_log.open(errors="replace") as log:
-        log.seek(0, os.SEEK_END)
         while rehearsal.emulator.poll() is None:
             if requests := read_requests(log):
-                print(*function_log.read_new(), *requests, sep="\n", flush=True)
+                show([*function_log.read_new(), *requests])
             if not rehearsal.in_image and state != (state := read_state()):
                 reload(rehearsal)
             time.sleep(POLL)
