@@ -213,9 +213,9 @@ def test_rehearsal_goes_no_step_further_with_another_account(tmp_path: Path) -> 
     assert process.returncode == 2
     assert "this is account 999999999999, and not the emulator's 123456789012" in process.stdout
     version, identity = calls.read_text().splitlines()
-    endpoint = r"--endpoint-url http://127.0.0.1:\d+"
-    assert re.fullmatch(rf"test  {endpoint} --version", version)
-    assert re.fullmatch(rf"test  {endpoint} --region \S+ sts get-caller-identity .*", identity)
+    key, endpoint = r"AKIA[0-9A-F]{20}", r"--endpoint-url http://127.0.0.1:\d+"
+    assert re.fullmatch(rf"{key}  {endpoint} --version", version)
+    assert re.fullmatch(rf"{key}  {endpoint} --region \S+ sts get-caller-identity .*", identity)
 
 
 def test_rehearsal_prints_the_output_of_a_failing_step(tmp_path: Path) -> None:

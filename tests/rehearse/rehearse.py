@@ -199,7 +199,22 @@ class Rehearsal:
             print(">> installing an aws CLI into .aws-cli, since this machine has none: about 190 MB", flush=True)
             with locked():
                 self.make(".aws-cli/bin/aws")
+        self.fork_aws_cli()
         return self.run("aws", "--version").split()[0]
+
+    def fork_aws_cli(self) -> None:
+        """Starts tests/bin/forked_aws.py, if the aws CLI is a Python package. AWS's bundled version 2 is none."""
+        python, program = find_package(self.environment["REAL_AWS"])
+        # macOS does not promise that a forked process can use its networking.
+        if not python or sys.platform != "linux":
+            return
+        server = [python, str(ROOT / "tests/bin/forked_aws.py"), "serve", program, str(self.folder)]
+        process, _ = self.spawn(*server, stdin=subprocess.DEVNULL, settings={})
+        while process.poll() is None:
+            if (self.folder / "aws").exists():
+                self.environment["FORKED_AWS"] = str(self.folder)
+                return
+            time.sleep(0.05)
 
     def start_emulator(self) -> None:
         command, settings = describe_emulator(self.port, self.folder)
@@ -274,6 +289,16 @@ def describe_emulator(port: int, folder: Path) -> tuple[list[str], dict[str, str
     }
     server = [sys.executable, "-m", "hypercorn", str(Path(__file__).with_name("gate.py")) + ":app"]
     return [*server, "--workers", "0", "--bind", f"127.0.0.1:{port}"], settings
+
+
+def find_package(program: str) -> tuple[str, str]:
+    """The Python of an aws CLI, and its script. The Python is empty if the program is no Python script."""
+    with Path(program).open(errors="replace") as file:
+        script = file.read(1000)
+    if "pyenv exec" in script:
+        return find_package(subprocess.run(["pyenv", "which", "aws"], capture_output=True, text=True).stdout.strip())
+    found = re.match(r"#! *(?:/usr/bin/env +)?(\S*python\S*)", script)
+    return found[1] if found else "", program
 
 
 def measure(action: Callable[[], str | None]) -> tuple[str | None, float]:
