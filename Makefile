@@ -19,31 +19,37 @@ LAMBDA_TIMEOUT ?= 28
 IMAGE_TAG ?= latest
 ECR_REGISTRY ?= $(AWS_ACCOUNT_ID).dkr.ecr.$(AWS_REGION).$(ecr_domain)
 
-# .env is read and not included: an include would override the shell's variables, keep the quotes, expand
-# every `$`, and hand the invoker's keys to the aws CLI. An empty or missing variable is read from .env.
-from_env_file = $(shell sed -n "s/^ *\(export \)* *$1 *= *[\"']*\([[:alnum:]][^\"'[:space:]]*\).*/\2/p" \
-  "$(ENV_FILE)" 2>/dev/null | tail -n 1)
-AWS_ACCOUNT_ID := $(or $(AWS_ACCOUNT_ID),$(call from_env_file,AWS_ACCOUNT_ID))
-AWS_REGION := $(or $(AWS_REGION),$(call from_env_file,AWS_REGION))
+# .env is read and not included: an include would override the shell's variables, expand every `$`, and hand the invoker's
+# keys to the aws CLI. An empty or missing variable is read from .env. The last line counts, and a value that a shell
+# could execute is refused.
+hash := \#
+from_env_file = $(shell sed -n 's/^[[:blank:]]*\(export[[:blank:]]\{1,\}\)*$1[[:blank:]]*=//p' "$(ENV_FILE)" 2>/dev/null | \
+  tail -n 1 | sed -e "s|^[[:blank:]]*\([\"']*\)\([[:alnum:]_.:/=+@-]*\)\1\([[:space:]]\{1,\}$(hash).*\)*[[:space:]]*$$|\2|;t" -e 's/.*/(refused)/')
+accept = $(if $(filter (refused),$2),$(error $1 in $(ENV_FILE) has characters that no such value has. Write NAME=value, see .env.example),$2)
+setting = $(call accept,$1,$(call from_env_file,$1))
+AWS_ACCOUNT_ID := $(or $(AWS_ACCOUNT_ID),$(call setting,AWS_ACCOUNT_ID))
+AWS_REGION := $(or $(AWS_REGION),$(call setting,AWS_REGION))
+AWS_PERMISSIONS_BOUNDARY := $(or $(AWS_PERMISSIONS_BOUNDARY),$(call setting,AWS_PERMISSIONS_BOUNDARY))
 ifeq ($(AWS_LAMBDA_ROLE_ARN),)
-AWS_LAMBDA_ROLE_ARN = $(call from_env_file,AWS_LAMBDA_ROLE_ARN)
+AWS_LAMBDA_ROLE_ARN = $(call setting,AWS_LAMBDA_ROLE_ARN)
 endif
-export ARCHITECTURE ENV_FILE AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
-# Version 1 of the aws CLI reads AWS_DEFAULT_REGION. Version 2 would stop a recipe in a pager.
-export AWS_DEFAULT_REGION := $(AWS_REGION)
+ifeq ($(filter x86_64 arm64,$(ARCHITECTURE)),)
+$(error ARCHITECTURE=$(ARCHITECTURE) is neither x86_64 nor arm64)
+endif
+export ENV_FILE AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
+# The aws CLI would stop a recipe in a pager.
 export AWS_PAGER :=
 # Without AWS_ACCESS_KEY_ID, the shell's AWS_SECRET_ACCESS_KEY is the invoker's. The aws CLI must not see it.
 ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_ACCESS_KEY AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
 .NOTPARALLEL:
-.PHONY: help create_environment requirements run_app test build_image run_container
+.PHONY: help settings create_environment requirements run_app test build_image run_container
 help: ## Show this help
-	@awk -F ' *(:.*## |[?]= *)' '/^##@/ {print "\n" substr($$0, 5)} \
-	  /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2} \
-	  /^[A-Z_]+ [?]=/ {settings = settings sprintf("  %-34s %s\n", $$1 "=" $$2, note)} \
-	  {note = /^# / ? substr($$0, 3) : ""} \
-	  END {printf "\nSettings and their defaults. .env.example lists the others\n%s", settings}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {print newline substr($$0, 5); newline = "\n"} /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+settings: ## Show the settings and their defaults. .env.example has the others
+	@awk -F ' *[?]= *' '/^[A-Z_]+ [?]=/ {printf "%-34s %s\n", $$1 "=" $$2, note} {note = /^# / ? substr($$0, 3) : ""}' $(MAKEFILE_LIST)
 
 ##@ Development
 # The active virtual or conda environment, but not conda's base. Without one, .venv.
@@ -71,7 +77,6 @@ url := http://localhost:$(LAMBDA_PORT)/2015-03-31/functions/function/invocations
 explain_crash = { [ $$? != 2 ] || echo "It crashed: it takes one request at a time. Run the target again" >&2; false; }
 
 build_image: ## Build the container image, on the newest base image
-	@aws/require docker ARCHITECTURE
 	docker pull --quiet --platform $(platform) $(base_image) || echo ">> the pull failed: building on the local base image"
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(platform) --tag $(LOCAL_IMAGE) .
 
@@ -89,13 +94,19 @@ dirty := $(if $(shell git status --porcelain -- app Dockerfile .dockerignore req
 new_tag := $(shell date -u +%Y%m%dT%H%M%SZ)-$(commit)$(dirty)$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 ecr_domain = amazonaws.com$(if $(filter cn-%,$(AWS_REGION)),.cn)
 image = $(ECR_REGISTRY)/$(APP_NAME)
+# A deployer's boundary allows the stage with the application's name only: IAM cannot name the API, whose id comes later.
+stage = $(if $(AWS_PERMISSIONS_BOUNDARY),$(APP_NAME),default)
+stack = "$(env)/bin/python" aws/stack.py aws cloudformation
+# The function's name. Empty if it does not exist.
+function = $$(aws lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)
 
-check_account: ; @aws/require aws docker account AWS_REGION ARCHITECTURE ENV_FILE
+deploy deploy_to_ecr: needs := docker
+create_lambda_function update_lambda_function: needs := AWS_LAMBDA_ROLE_ARN
+check_account: ; @aws/require aws $(needs) AWS_ACCOUNT_ID AWS_REGION ENV_FILE
 
-create_ecr_repository: ## Create the repository for the image
-	@aws/require aws AWS_REGION
-	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-repository --template-file aws/repository.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) --no-fail-on-empty-changeset
+create_ecr_repository: check_account requirements ## Create the repository for the image
+	$(stack) deploy --stack-name $(APP_NAME)-repository --template-file aws/repository.yaml \
+	  --no-fail-on-empty-changeset --parameter-overrides AppName=$(APP_NAME)
 
 deploy_to_ecr: check_account build_image ## Push the image under its time and commit, and as `latest`
 	aws ecr get-login-password | docker login --username AWS --password-stdin $(ECR_REGISTRY)
@@ -104,44 +115,33 @@ deploy_to_ecr: check_account build_image ## Push the image under its time and co
 	docker tag $(LOCAL_IMAGE) $(image):latest
 	docker push $(image):latest
 
-create_lambda_role: requirements ## Create the function's role and its log group
-	@aws/require aws AWS_REGION ENV_FILE
-	boundary=$(boundary) && aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-role --template-file aws/role.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) Boundary=$$boundary --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM
-	arn=$(call output,role,RoleArn) && "$(env)/bin/python" aws/env_file.py AWS_LAMBDA_ROLE_ARN="$$arn"
+create_lambda_role: check_account requirements ## Create the function's role and its log group
+	$(stack) deploy --stack-name $(APP_NAME)-role --template-file aws/role.yaml \
+	  --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM --parameter-overrides AppName=$(APP_NAME) Boundary=$(AWS_PERMISSIONS_BOUNDARY)
 
-create_lambda_function: ## Create the function from the pushed image, unless it exists
-	@aws/require aws AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN ARCHITECTURE
+create_lambda_function: check_account ## Create the function from the pushed image, unless it exists
 	function=$(function) || exit; \
-	  [ -n "$$function" ] || aws/retry_new_role aws lambda create-function --function-name $(APP_NAME) --package-type Image \
-	  --code ImageUri=$(image):$(IMAGE_TAG) --role "$$AWS_LAMBDA_ROLE_ARN" --architectures $(ARCHITECTURE) \
-	  --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query FunctionArn
+	  [ "$$function" ] || aws/retry_while_new aws lambda create-function --function-name $(APP_NAME) --role "$$AWS_LAMBDA_ROLE_ARN" \
+	  --package-type Image --code ImageUri=$(image):$(IMAGE_TAG) --architectures $(ARCHITECTURE) --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT)
 	aws lambda wait function-active-v2 --function-name $(APP_NAME)
-	aws/tag_running_image $(APP_NAME)
 
-update_lambda_function: ## Update the function's image (latest, or IMAGE_TAG=…), memory and timeout
-	@aws/require aws AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN ARCHITECTURE
+update_lambda_function: check_account ## Update the function's image (latest, or IMAGE_TAG=…), memory and timeout
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
-	aws lambda update-function-code --function-name $(APP_NAME) --image-uri $(image):$(IMAGE_TAG) \
-	  --architectures $(ARCHITECTURE) --query CodeSha256
+	aws lambda update-function-code --function-name $(APP_NAME) --architectures $(ARCHITECTURE) --query CodeSha256 \
+	  --image-uri $(image):$(IMAGE_TAG) && aws lambda wait function-updated-v2 --function-name $(APP_NAME)
+	aws lambda update-function-configuration --function-name $(APP_NAME) --role "$$AWS_LAMBDA_ROLE_ARN" --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query State
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
-	aws/retry_new_role aws lambda update-function-configuration --function-name $(APP_NAME) \
-	  --role "$$AWS_LAMBDA_ROLE_ARN" --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query LastUpdateStatus
-	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
-	aws/tag_running_image $(APP_NAME)
 
 # A change of the API takes effect with a deployment, as the console's Deploy API makes it.
-create_api: requirements ## Create the REST API, secured with IAM, and deploy its stage
-	@aws/require aws AWS_REGION ENV_FILE
-	aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-api --template-file aws/api.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000 --no-fail-on-empty-changeset
-	api=$(call output,api,ApiId) && aws apigateway create-deployment --rest-api-id "$$api" --stage-name default --query id
-	endpoint=$(call output,api,Endpoint) && "$(env)/bin/python" aws/env_file.py API_SECURE_ENDPOINT="$$endpoint"
+create_api: check_account requirements ## Create the REST API, secured with IAM, and deploy its stage
+	$(stack) deploy --stack-name $(APP_NAME)-api --template-file aws/api.yaml \
+	  --no-fail-on-empty-changeset --parameter-overrides AppName=$(APP_NAME) StageName=$(stage) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000
+	api=$$(aws cloudformation describe-stacks --stack-name $(APP_NAME)-api --output text --query "Stacks[].Outputs[?ExportName].OutputValue") && \
+	  aws apigateway create-deployment --rest-api-id "$$api" --stage-name $(stage) --query id
 
-create_invoker: requirements ## Create the policy to invoke the API, and a user with an access key
-	@aws/require aws AWS_REGION ENV_FILE
-	boundary=$(boundary) && aws/once_settled aws cloudformation deploy --stack-name $(APP_NAME)-invoker --template-file aws/invoker.yaml \
-	  --parameter-overrides AppName=$(APP_NAME) Boundary=$$boundary --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM
+create_invoker: check_account requirements ## Create the policy to invoke the API, and a user with an access key
+	$(stack) deploy --stack-name $(APP_NAME)-invoker --template-file aws/invoker.yaml \
+	  --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM --parameter-overrides AppName=$(APP_NAME) StageName=$(stage) Boundary=$(AWS_PERMISSIONS_BOUNDARY)
 	"$(env)/bin/python" aws/access_key.py create $(APP_NAME)-invoker
 
 invoke: requirements ## Run the example: each route signed and unsigned
@@ -150,23 +150,19 @@ invoke: requirements ## Run the example: each route signed and unsigned
 ##@ Deploy to AWS: as a whole
 deploy: check_account requirements create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker ## Take every step above, and run the example
 	"$(env)/bin/python" examples/invoke_secure_routes.py --wait 90
-	@echo ">> deployed to $(call from_env_file,API_SECURE_ENDPOINT). Next: make logs, or make destroy to delete all of it"
+	@echo ">> deployed. $(ENV_FILE) has the address of the API. Next: make logs, or make destroy to delete all of it"
 
-status: ## Show the stacks and the function
-	@aws/require aws AWS_REGION
-	stacks=$$(aws cloudformation describe-stacks --output text --query "Stacks[?starts_with(StackName, '$(APP_NAME)-')] \
-	  .[StackName, StackStatus, Outputs[?OutputKey!='ApiId'].OutputValue | [0]]") && function=$(function) || exit; \
-	  [ -z "$$function" ] || function=$$(aws lambda get-function-configuration --function-name $(APP_NAME) \
-	  --output text --query "[FunctionName, State, LastUpdateStatus]") || exit; \
-	  $(show_status)
+status: check_account ## Show the stacks and the function
+	@aws cloudformation describe-stacks --output table --query "Stacks[?starts_with(StackName, '$(APP_NAME)-')] \
+	  .{Stack: StackName, State: StackStatus, Holds: (Outputs[?!ExportName] | [0]).OutputValue}"
+	@function=$(function) || exit; [ "$$function" ] || { echo ">> there is no function $(APP_NAME)"; exit; }; \
+	  aws lambda get-function-configuration --function-name $(APP_NAME) --output table \
+	  --query "{Function: FunctionName, State: State, LastUpdate: LastUpdateStatus}"
 
-images: ## List the pushed images with their findings, and mark the one that runs
-	@aws/require aws AWS_REGION
+images: check_account ## List the pushed images with their findings, and mark the one that runs
 	aws/list_images $(APP_NAME)
 
-logs: ## Follow the function's log (version 1 of the aws CLI shows it once)
-	@aws/require aws AWS_REGION
-	PYTHONUNBUFFERED=1 aws logs $(if $(filter aws-cli/1.%,$(shell aws --version 2>&1)),filter-log-events \
-	  --output text --query "events[].[message]" --log-group-name,tail --follow --format short) /aws/lambda/$(APP_NAME)
+logs: check_account ## Follow the function's log
+	aws logs tail /aws/lambda/$(APP_NAME) --follow --format short
 
 include aws/destroy.mk aws/deployer.mk tests/tools.mk

@@ -1,8 +1,4 @@
-"""Writes settings into the file ENV_FILE: all of them or none, and no other line changes.
-
-python aws/env_file.py NAME=VALUE …            saves each
-python aws/env_file.py --forget NAME=VALUE …   empties each that still has this value
-"""
+"""Writes settings into the file ENV_FILE: all of them or none, and no other line changes."""
 
 import os
 import re
@@ -21,7 +17,9 @@ def read_settings() -> Mapping[str, str | None]:
 
 
 def save_settings(settings: Mapping[str, str]) -> None:
-    """From then on only the file's owner may read it (mode 600)."""
+    """From then on only the file's owner may read it (mode 600). Exits if .env cannot hold a value."""
+    if unusable := [name for name, value in settings.items() if not re.fullmatch(r"[\w./:+=@-]*", value, re.ASCII)]:
+        sys.exit(f"{', '.join(unusable)}: AWS returned no value that {ENV_FILE} can hold. See make status")
     path = Path(ENV_FILE).resolve()
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         draft = Path(folder) / path.name
@@ -35,18 +33,8 @@ def save_settings(settings: Mapping[str, str]) -> None:
 
 
 def forget_settings(settings: Mapping[str, str]) -> None:
+    """Empties each setting that still has this value."""
     current = read_settings()
     stale = {name: "" for name, value in settings.items() if value and current.get(name) == value}
     if stale:
         save_settings(stale)
-
-
-if __name__ == "__main__":
-    forget = sys.argv[1] == "--forget"
-    settings = dict(argument.split("=", 1) for argument in sys.argv[1 + forget :])
-    if forget:
-        forget_settings(settings)
-    elif unusable := [name for name, value in settings.items() if not re.fullmatch(r"[\w./:+=@-]+", value, re.ASCII)]:
-        sys.exit(f"{', '.join(unusable)}: AWS returned no value that {ENV_FILE} can hold. See make status")
-    else:
-        save_settings(settings)

@@ -41,11 +41,13 @@ def running_emulator(folder: Path, *, as_deployer: bool = True) -> Iterator[dict
 
 
 def become_deployer(emulator: dict[str, str]) -> dict[str, str]:
-    """Returns the credentials of a role with the policy of aws/deployer.yaml. `make create_deployer` takes longer."""
-    from policies import APP, read_template  # cfn-lint takes a second to import, and most tests need no account
+    """Returns the credentials of a role with the policies of aws/deployer.yaml. `make create_deployer` takes longer."""
+    from policies import read_template  # cfn-lint takes a second to import, and most tests need no account
 
-    iam, deployer = connect(emulator, "iam"), read_template("deployer")["Resources"]["Deployer"]["Properties"]
-    iam.create_policy(PolicyName=f"{APP}-deployer", PolicyDocument=json.dumps(deployer["PolicyDocument"]))
+    iam, resources = connect(emulator, "iam"), read_template("deployer")["Resources"]
+    for each in (resources["Deployer"]["Properties"], resources["InvokerDeployer"]["Properties"]):
+        document = json.dumps(each["PolicyDocument"])
+        iam.create_policy(PolicyName=each["ManagedPolicyName"], PolicyDocument=document)
     return assume_role(connect(emulator, "sts"), create_deployer(iam))
 
 

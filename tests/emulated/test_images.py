@@ -1,4 +1,4 @@
-"""The pushed images: their tag `running`, in an emulated account, and the findings that `make images` reads.
+"""The findings of ECR's scan that `make images` shows.
 
 The emulator scans no image. So a server gives the answers that AWS documents, and the real aws CLI reads them.
 https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
@@ -6,59 +6,14 @@ https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanF
 
 import json
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from account import connect, run_steps
-from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
-
-
-def push_image(emulator: dict[str, str], name: str, *tags: str) -> str:
-    """Puts a manifest into the repository, indented as Docker's are, and gives its digest."""
-    manifest = json.dumps({"schemaVersion": 2, "config": {"digest": name}, "layers": []}, indent=3)
-    put_image = connect(emulator, "ecr").put_image
-    images = [put_image(repositoryName="hello-lambda", imageManifest=manifest, imageTag=tag) for tag in tags]
-    return str(images[0]["image"]["imageId"]["imageDigest"])
-
-
-def list_tags(emulator: dict[str, str]) -> dict[str, set[str]]:
-    """The tags of each digest."""
-    images = connect(emulator, "ecr").describe_images(repositoryName="hello-lambda")["imageDetails"]
-    return {image["imageDigest"]: set(image["imageTags"]) for image in images}
-
-
-def test_running_tag_is_on_the_image_that_runs(emulator: dict[str, str]) -> None:
-    """After a creation, a rollback by tag, one by digest, and an update, and when the same step runs again."""
-    run_steps(emulator, "create_ecr_repository", "create_lambda_role")
-    old = push_image(emulator, "old", "20260101T000000Z-old")
-    new = push_image(emulator, "new", "20260102T000000Z-new", "latest")
-    new_runs = {old: {"20260101T000000Z-old"}, new: {"20260102T000000Z-new", "latest", "running"}}
-    old_runs = {old: {"20260101T000000Z-old", "running"}, new: {"20260102T000000Z-new", "latest"}}
-    assert "the tag running is on" in run_steps(emulator, "create_lambda_function")
-    assert list_tags(emulator) == new_runs
-    for _ in range(2):
-        run_steps({**emulator, "IMAGE_TAG": "20260101T000000Z-old"}, "update_lambda_function")
-        assert list_tags(emulator) == old_runs
-    run_steps(emulator, "update_lambda_function")
-    assert list_tags(emulator) == new_runs
-    uri = f"{emulator['ECR_REGISTRY']}/hello-lambda@{old}"
-    connect(emulator, "lambda").update_function_code(FunctionName="hello-lambda", ImageUri=uri)
-    run_steps(emulator, "create_lambda_function")
-    assert list_tags(emulator) == old_runs
-
-
-def test_running_image_that_is_no_longer_there_does_not_stop_a_deployment(emulator: dict[str, str]) -> None:
-    run_steps(emulator, "create_ecr_repository", "create_lambda_role")
-    digest = push_image(emulator, "new", "latest")
-    run_steps(emulator, "create_lambda_function")
-    connect(emulator, "ecr").batch_delete_image(repositoryName="hello-lambda", imageIds=[{"imageDigest": digest}])
-    process = run_make("create_lambda_function", **emulator)
-    assert process.returncode == 0
-    assert "is no longer in the repository. Run make deploy_to_ecr update_lambda_function" in process.stderr
-
+from helpers import CLEAN_ENVIRONMENT, ROOT, require
 
 FINDINGS = {
     "imageScanFindings": {
@@ -112,7 +67,7 @@ class Account(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def account() -> Iterator[dict[str, str]]:
-    """The settings with which make asks this server."""
+    """The environment in which the aws CLI asks this server."""
     require("aws")
     with ThreadingHTTPServer(("127.0.0.1", 0), Account) as server:
         threading.Thread(target=server.serve_forever).start()
@@ -125,8 +80,9 @@ def account() -> Iterator[dict[str, str]]:
         server.shutdown()
 
 
-def test_images_shows_the_findings_of_each_pushed_image(account: dict[str, str]) -> None:
-    process = run_make("images", **account)
+def test_list_images_shows_the_findings_of_each_pushed_image(account: dict[str, str]) -> None:
+    command = ["aws/list_images", "hello-lambda"]
+    process = subprocess.run(command, cwd=ROOT, env=account, capture_output=True, text=True, timeout=60)
     assert process.returncode == 0, process.stderr
     lines = [line.split("\t") for line in process.stdout.splitlines() if "\t" in line]
     assert [(tags, digest[-1], runs, findings) for tags, _, digest, runs, findings in lines] == [

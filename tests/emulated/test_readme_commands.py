@@ -31,7 +31,7 @@ RUN_HERE = {"make run_api", "bash", "make invoke", POST, UVICORN, HELLO, INVOKE}
 NOT_RUN_HERE = {
     "make test": "`make test_all`, which runs this test, runs the same tests first",
     "make deploy": "needs an AWS account: test_deploy.py and test_rehearse.py take its steps in an emulated one",
-    "make create_deployer GITHUB_REPOSITORY=owner/name GITHUB_ENVIRONMENT=production": "needs an AWS account and a "
+    "make create_deployer GITHUB_REPOSITORY=owner/name GITHUB_REPOSITORY_ID=1234 GITHUB_ENVIRONMENT=production": "needs an AWS account and a "
     "repository on GitHub: test_deployer.py runs it in an emulated account",
     "ENV_FILE=.env python aws/access_key.py delete hello-lambda-invoker": "needs an AWS account: `make delete_invoker` runs "
     "it in an emulated one, in test_deploy.py",

@@ -56,12 +56,12 @@ def call_as_stranger(rehearsal: "Rehearsal") -> str:
 
 def send_load(rehearsal: "Rehearsal", load: int) -> str:
     # A fast machine would exceed the limits of the stage.
-    api = rehearsal.read_settings()["API_SECURE_ENDPOINT"].split("/")[5]
+    *_, api, stage, _ = rehearsal.read_settings()["API_SECURE_ENDPOINT"].split("/")
     limits = [
         {"op": "replace", "path": f"/*/*/throttling/{limit}", "value": str(load)}
         for limit in ("rateLimit", "burstLimit")
     ]
-    rehearsal.function.connect("apigateway").update_stage(restApiId=api, stageName="default", patchOperations=limits)
+    rehearsal.function.connect("apigateway").update_stage(restApiId=api, stageName=stage, patchOperations=limits)
     return rehearsal.run(sys.executable, "tests/rehearse/load.py", str(load), timeout=900 + load).strip()
 
 

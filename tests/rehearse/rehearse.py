@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from checks import call_with_curl, check_nothing_is_left, invoke, send_load
-from roles import ADMINISTRATOR, assume_role, create_deployer, delete_role
+from roles import ADMINISTRATOR, BOUNDARY, assume_role, create_deployer, delete_role
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNT_ID = "123456789012"  # as in AWS's documentation
@@ -233,7 +233,7 @@ class Rehearsal:
 
     def become_deployer(self) -> str:
         role = create_deployer(self.function.connect("iam"))
-        self.environment |= assume_role(self.function.connect("sts"), role)
+        self.environment |= BOUNDARY | assume_role(self.function.connect("sts"), role)
         return role
 
     def delete_deployer(self) -> None:

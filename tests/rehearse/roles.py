@@ -10,7 +10,8 @@ ADMINISTRATOR = {
     "AWS_SECRET_ACCESS_KEY": secrets.token_hex(10),
     "AWS_SESSION_TOKEN": "",
 }
-DEPLOYER_POLICY = "arn:aws:iam::123456789012:policy/hello-lambda-deployer"
+POLICIES = "arn:aws:iam::123456789012:policy/hello-lambda-"
+BOUNDARY = {"AWS_PERMISSIONS_BOUNDARY": f"{POLICIES}boundary"}
 # The emulator checks the first action on "*", and AWS checks it on the function. The emulator does not know the tag of an
 # API, under which the deployer's policy allows the second.
 NEEDED_HERE = (
@@ -20,8 +21,9 @@ NEEDED_HERE = (
 
 
 def create_deployer(iam: Any) -> str:
-    """Creates a role with the deployer's policy."""
-    role = create_role(iam, "a-deployer", DEPLOYER_POLICY)
+    """Creates a role with the deployer's policies."""
+    role = create_role(iam, "a-deployer", f"{POLICIES}deployer")
+    iam.attach_role_policy(RoleName="a-deployer", PolicyArn=f"{POLICIES}invoker-deployer")
     document = json.dumps({"Version": "2012-10-17", "Statement": NEEDED_HERE})
     iam.put_role_policy(RoleName="a-deployer", PolicyName="emulator", PolicyDocument=document)
     return role

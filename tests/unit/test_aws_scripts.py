@@ -4,16 +4,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 from helpers import CLEAN_ENVIRONMENT, ROOT
 
-DEPLOY = ("aws/once_settled", "aws", "cloudformation", "deploy", "--stack-name", "a-stack", "--template-file", "a.yaml")
-DELETE = ("aws/once_settled", "aws", "cloudformation", "delete-stack", "--stack-name", "a-stack")
+STACK_PY = """
+import runpy, sys, time
+sys.path.insert(0, "aws")
+time.sleep = lambda seconds: None
+runpy.run_path("aws/stack.py", run_name="__main__")
+"""
+STACK = (sys.executable, "-c", STACK_PY, "aws", "cloudformation")
+DEPLOY = (*STACK, "deploy", "--stack-name", "a-stack", "--template-file", "a.yaml")
+DELETE = (*STACK, "delete-stack", "--stack-name", "a-stack")
 CREATE_KEY = (sys.executable, "aws/access_key.py", "create", "a-user")
-NOT_SPREAD = "The role defined for the function cannot be assumed by Lambda."
 # Takes the first answer to the operation from the folder of answers: its exit code, then what it prints, by stream.
 AWS = """#!{python}
 import json, os, pathlib, sys
@@ -65,90 +72,147 @@ def calls(tmp_path: Path) -> Callable[[], list[str]]:
     return lambda: (tmp_path / "calls").read_text().splitlines()
 
 
-def status(*statuses: str) -> list[Answer]:
-    """Answers of describe-stacks: a status on stdout, and a warning on stderr that does not belong to it."""
-    return [(0, f"{each}\n", "urllib3 is old\n") for each in statuses]
+NO_STACK = (254, "", "An error occurred (ValidationError): Stack with id a-stack does not exist\n")
+THROTTLED = (254, "", "An error occurred (Throttling) when calling the DescribeStacks operation: Rate exceeded\n")
+OLD_CLI = (252, "", "aws: error: argument operation: Invalid choice\n")
+DONE = (0, "", "")
 
 
-@pytest.mark.parametrize("settled", ["", "CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"])
+def status(*statuses: str, **outputs: str) -> list[Answer]:
+    """Answers of describe-stacks. A warning on stderr does not belong to them."""
+    each_output = [{"Description": f"Saved to .env as {name}", "OutputValue": value} for name, value in outputs.items()]
+    stacks = [{"Stacks": [{"StackStatus": each, "Outputs": each_output}]} for each in statuses]
+    return [(0, json.dumps(stack), "urllib3 is old\n") for stack in stacks]
+
+
+def events(*reasons: str, kind: str = "OperationEvents", key: str = "ResourceStatus", age: int = 0) -> list[Answer]:
+    """One answer of describe-events, or of describe-stack-events, with these failures."""
+    time = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+    failures = [
+        {"Timestamp": time, "LogicalResourceId": "Role", key: "CREATE_FAILED", f"{key}Reason": each} for each in reasons
+    ]
+    return [(0, json.dumps({kind: failures}), "")]
+
+
+@pytest.mark.parametrize("settled", ["CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"])
 def test_deploy_waits_until_the_stack_is_settled(run: Run, calls: Callable[[], list[str]], settled: str) -> None:
-    process = run(DEPLOY, describe_stacks=status("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", settled), deploy=[])
-    assert process.returncode == 0
-    assert calls() == ["describe-stacks"] * 3 + ["deploy"]
+    looks = status("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", settled, "CREATE_COMPLETE")
+    process = run(DEPLOY, describe_stacks=looks, deploy=[])
+    assert process.returncode == 0, process.stderr
+    assert calls() == ["describe-stacks"] * 3 + ["deploy", "describe-stacks"]
+
+
+def test_wait_survives_throttling(run: Run, calls: Callable[[], list[str]]) -> None:
+    looks = [THROTTLED, NO_STACK, THROTTLED, *status("CREATE_COMPLETE")]
+    assert run(DEPLOY, describe_stacks=looks, deploy=[]).returncode == 0
+    assert calls() == ["describe-stacks", "describe-stacks", "deploy", "describe-stacks", "describe-stacks"]
+
+
+def test_deploy_saves_the_outputs_that_are_settings(run: Run, tmp_path: Path) -> None:
+    looks = [NO_STACK, *status("CREATE_COMPLETE", AWS_LAMBDA_ROLE_ARN="arn:aws:iam::1:role/a")]
+    process = run(DEPLOY, describe_stacks=looks, deploy=[])
+    assert process.returncode == 0, process.stderr
+    assert dotenv_values(tmp_path / ".env") == {"AWS_LAMBDA_ROLE_ARN": "arn:aws:iam::1:role/a"}
 
 
 @pytest.mark.parametrize("failed", ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"])
 def test_stack_that_could_not_be_created_makes_room(run: Run, calls: Callable[[], list[str]], failed: str) -> None:
-    statuses = status(failed, "DELETE_IN_PROGRESS", "")
-    process = run(DEPLOY, describe_stacks=statuses, delete_stack=[], deploy=[])
-    assert process.returncode == 0
-    assert calls() == ["describe-stacks", "delete-stack", "describe-stacks", "describe-stacks", "deploy"]
+    looks = [*status(failed, "DELETE_IN_PROGRESS"), NO_STACK, *status("CREATE_COMPLETE")]
+    process = run(DEPLOY, describe_stacks=looks, delete_stack=[], deploy=[])
+    assert process.returncode == 0, process.stderr
+    look = "describe-stacks"
+    assert calls() == [look, "delete-stack", look, look, "deploy", look]
 
 
-@pytest.mark.parametrize(("command", "before"), [(DEPLOY, []), (DELETE, ["delete-stack"])])
+@pytest.mark.parametrize("command", [DEPLOY, DELETE])
 def test_failing_call_is_not_taken_for_no_stack(
-    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...], before: list[str]
+    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...]
 ) -> None:
-    process = run(command, describe_stacks=[(254, "", "ThrottlingException")], delete_stack=[])
-    assert (process.returncode, process.stderr, calls()) == (254, "ThrottlingException", [*before, "describe-stacks"])
+    process = run(command, describe_stacks=[(254, "", "ExpiredToken")])
+    assert (process.returncode, process.stderr, calls()) == (1, "ExpiredToken\n", ["describe-stacks"])
 
 
-def test_failing_deploy_gives_the_reasons_of_the_resources(run: Run) -> None:
-    answers = {"deploy": [(255, "", "Failed to create\n")], "describe_stack_events": [(0, "Role\tbecause\n", "")]}
-    process = run(DEPLOY, describe_stacks=status(""), **answers)
+FAILED = (255, "", "Failed to create\n")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"describe_events": events("because")},
+        # The check before any resource, whose reasons only describe-events has.
+        {"describe_events": events("because", key="ValidationStatus")},
+        {"describe_events": [OLD_CLI], "describe_stack_events": events("because", kind="StackEvents")},
+    ],
+)
+def test_failing_deploy_gives_the_reasons(run: Run, answers: dict[str, list[Answer]]) -> None:
+    process = run(DEPLOY, describe_stacks=[NO_STACK], deploy=[FAILED], **answers)
     assert process.returncode == 1
-    assert process.stderr.endswith("Failed to create\nThe stack a-stack could not be deployed:\nRole\tbecause\n")
+    assert process.stderr == "Failed to create\nThe stack a-stack could not be deployed:\nRole: because\n"
+
+
+def test_reasons_of_an_earlier_deployment_are_not_shown(run: Run) -> None:
+    process = run(DEPLOY, describe_stacks=[NO_STACK], deploy=[FAILED], describe_events=events("long ago", age=900))
+    assert "long ago" not in process.stderr
+
+
+BUSY = "Resource handler returned message: There is already an update in progress for this API"
+
+
+def test_api_that_is_being_updated_is_waited_for(run: Run, calls: Callable[[], list[str]]) -> None:
+    looks = status(*["UPDATE_ROLLBACK_COMPLETE"] * 2, "UPDATE_COMPLETE")
+    process = run(DEPLOY, describe_stacks=looks, deploy=[FAILED, DONE], describe_events=events(BUSY))
+    assert process.returncode == 0, process.stderr
+    assert ">> API Gateway still applies the last change of the API. Once more in 30 s\n" in process.stdout
+    assert calls().count("deploy") == 2
 
 
 def test_delete_waits_until_the_stack_is_gone(run: Run, calls: Callable[[], list[str]]) -> None:
-    process = run(DELETE, describe_stacks=status("DELETE_IN_PROGRESS", "DELETE_IN_PROGRESS", ""), delete_stack=[])
+    looks = [*status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS"), NO_STACK]
+    process = run(DELETE, describe_stacks=looks, delete_stack=[])
     assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
-    assert calls() == ["delete-stack", "describe-stacks", "describe-stacks", "describe-stacks"]
+    assert calls() == ["describe-stacks", "describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
 
 
-REFUSED = (254, "", "Stack cannot be deleted while in status UPDATE_IN_PROGRESS\n")
+def test_delete_forgets_a_setting_that_was_the_stacks_output(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("API_SECURE_ENDPOINT=https://a\nAWS_LAMBDA_ROLE_ARN=mine\n")
+    outputs = {"API_SECURE_ENDPOINT": "https://a", "AWS_LAMBDA_ROLE_ARN": "arn:aws:iam::1:role/a"}
+    run(DELETE, describe_stacks=[*status("CREATE_COMPLETE", **outputs), NO_STACK], delete_stack=[])
+    assert dotenv_values(tmp_path / ".env") == {"API_SECURE_ENDPOINT": "", "AWS_LAMBDA_ROLE_ARN": "mine"}
 
 
-def test_refused_delete_is_repeated_when_the_stack_is_settled(run: Run, calls: Callable[[], list[str]]) -> None:
-    statuses = status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "")
-    process = run(DELETE, describe_stacks=statuses, delete_stack=[REFUSED, (0, "", "")])
-    assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
-    looks = ["describe-stacks", "describe-stacks"]
-    assert calls() == ["delete-stack", *looks, "delete-stack", *looks]
+def test_delete_that_fails_at_once_is_not_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
+    process = run(DELETE, describe_stacks=status("CREATE_COMPLETE"), delete_stack=[(254, "", "AccessDenied\n")])
+    assert (process.returncode, process.stderr) == (1, "AccessDenied\n")
+    assert calls() == ["describe-stacks", "delete-stack"]
 
 
-def test_delete_that_is_refused_twice_fails(run: Run, calls: Callable[[], list[str]]) -> None:
-    process = run(DELETE, describe_stacks=status("CREATE_COMPLETE"), delete_stack=[REFUSED, REFUSED])
-    assert (process.returncode, process.stdout) == (254, "")
-    assert calls() == ["delete-stack", "describe-stacks", "delete-stack"]
-
-
-def test_delete_that_fails_for_another_reason_is_not_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
-    process = run(DELETE, delete_stack=[(254, "", "AccessDenied\n")])
-    assert (process.returncode, process.stderr, calls()) == (254, "AccessDenied\n", ["delete-stack"])
-
-
-def test_delete_without_waiting_only_starts_it(run: Run, calls: Callable[[], list[str]]) -> None:
-    process = run(("env", "WAIT_FOR_DELETION=no", *DELETE), delete_stack=[])
-    assert (process.returncode, process.stdout, calls()) == (0, "", ["delete-stack"])
+def test_delete_of_a_second_api_within_30_seconds_is_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
+    looks = [*status("CREATE_COMPLETE", "DELETE_FAILED"), NO_STACK]
+    process = run(DELETE, describe_stacks=looks, delete_stack=[], describe_events=events("Too Many Requests"))
+    assert process.returncode == 0, process.stderr
+    assert calls().count("delete-stack") == 2
 
 
 @pytest.mark.parametrize("left", ["DELETE_FAILED", "CREATE_COMPLETE"])
 def test_delete_fails_with_the_reasons_while_the_stack_is_there(run: Run, left: str) -> None:
-    statuses, events = status("DELETE_IN_PROGRESS", left), [(0, "User\thas a key\n", "")]
-    process = run(DELETE, describe_stacks=statuses, delete_stack=[], describe_stack_events=events)
+    looks = status("CREATE_COMPLETE", "DELETE_IN_PROGRESS", left)
+    process = run(DELETE, describe_stacks=looks, delete_stack=[], describe_events=events("has a key"))
     assert (process.returncode, process.stdout) == (1, "")
-    assert process.stderr.endswith(f"The stack a-stack could not be deleted: it is in {left}\nUser\thas a key\n")
+    assert process.stderr == f"The stack a-stack could not be deleted: it is in {left}\nRole: has a key\n"
+
+
+NOT_SPREAD = "The role defined for the function cannot be assumed by Lambda."
+NO_ACCESS = "Lambda does not have permission to access the ECR image. Check the ECR permissions."
 
 
 @pytest.mark.parametrize(
     ("message", "attempts", "code"),
-    [(NOT_SPREAD, 2, 0), ("Source image does not exist.", 1, 254)],
+    [(NOT_SPREAD, 2, 0), (NO_ACCESS, 2, 0), ("Source image does not exist.", 1, 254)],
 )
-def test_only_a_role_that_is_not_spread_yet_is_retried(
+def test_only_a_new_role_or_repository_is_waited_for(
     run: Run, calls: Callable[[], list[str]], message: str, attempts: int, code: int
 ) -> None:
-    command = ("aws/retry_new_role", "aws", "lambda", "create-function")
+    command = ("aws/retry_while_new", "aws", "lambda", "create-function")
     process = run(command, create_function=[(254, "", message), (0, "arn\n", "a warning\n")])
     assert (process.returncode, len(calls())) == (code, attempts)
     assert message in process.stderr
@@ -157,49 +221,17 @@ def test_only_a_role_that_is_not_spread_yet_is_retried(
 
 @pytest.mark.parametrize(("account", "code"), [("123456789012", 0), ("999999999999", 1)])
 def test_require_stops_in_another_account(run: Run, account: str, code: int) -> None:
-    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "account")
+    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "AWS_ACCOUNT_ID")
     process = run(command, get_caller_identity=[(0, f"{account}\n", "a warning\n")])
     assert process.returncode == code
     assert ("logged in to account 999999999999, and AWS_ACCOUNT_ID is 123456789012" in process.stderr) == bool(code)
 
 
 def test_require_says_how_to_log_in(run: Run) -> None:
-    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "account")
+    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "AWS_ACCOUNT_ID")
     process = run(command, get_caller_identity=[(253, "", "Unable to locate credentials\n")])
     assert process.returncode == 1
     assert process.stderr.startswith("Unable to locate credentials\nThe aws CLI is not logged in: run aws login")
-
-
-IMAGE = [(0, '{"imageManifest": "{}"}\n', "")]
-HAS_THE_TAG = "An error occurred (ImageAlreadyExistsException) when calling the PutImage operation"
-
-
-@pytest.mark.parametrize(
-    ("message", "code", "said"),
-    [
-        (HAS_THE_TAG, 0, ""),
-        ("An error occurred (AccessDeniedException)", 1, "An error occurred (AccessDeniedException)\n"),
-        (
-            "An error occurred (ImageTagAlreadyExistsException)",
-            1,
-            "The repository does not let the tag running move. Run make create_ecr_repository update_lambda_function\n",
-        ),
-    ],
-)
-def test_only_an_image_that_has_the_running_tag_already_is_no_error(
-    run: Run, message: str, code: int, said: str
-) -> None:
-    uri = [(0, "registry/a-function@sha256:0123\n", "")]
-    answers = {"get_function": uri, "batch_get_image": IMAGE, "put_image": [(254, "", message)]}
-    process = run(("aws/tag_running_image", "a-function"), **answers)
-    assert (process.returncode, process.stderr) == (code, said)
-
-
-@pytest.mark.parametrize("operation", ["get_function", "batch_get_image"])
-def test_failing_call_moves_no_running_tag(run: Run, calls: Callable[[], list[str]], operation: str) -> None:
-    answers = {"get_function": [(0, "registry/a-function@sha256:0123\n", "")], "batch_get_image": IMAGE}
-    process = run(("aws/tag_running_image", "a-function"), **{**answers, operation: [(254, "", "Throttling")]})
-    assert (process.returncode, process.stderr, "put-image" in calls()) == (254, "Throttling", False)
 
 
 def make_read_only(env_file: Path) -> None:

@@ -49,7 +49,8 @@ CALLS = {
     USER: ["iam:ListAccessKeys", "iam:CreateAccessKey", "iam:DeleteAccessKey"],
 }
 STACK_CALLS = (
-    *("CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DescribeStackEvents", "DeleteStack"),
+    *("CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteStack"),
+    *("DescribeEvents", "DescribeStackEvents"),  # an older aws CLI knows the second only
     "GetTemplateSummary",  # the aws CLI calls it before it updates a stack
 )
 
@@ -109,10 +110,11 @@ Need = tuple[str, str, dict[str, str]]
 
 
 @cache
-def read_policy() -> list[Statement]:
-    policy = read_template("deployer")["Resources"]["Deployer"]["Properties"]["PolicyDocument"]
-    statements: list[Statement] = policy["Statement"]
-    return statements
+def read_policy(*names: str) -> list[Statement]:
+    """The statements of these policies, or of both that a deployer has."""
+    resources = read_template("deployer")["Resources"]
+    documents = [resources[name]["Properties"]["PolicyDocument"] for name in names or ("Deployer", "InvokerDeployer")]
+    return [statement for document in documents for statement in document["Statement"]]
 
 
 def list_calls() -> Iterator[Need]:
@@ -258,6 +260,7 @@ ATTACKS: list[Need] = [
     ("iam:PassRole", f"{IAM}:role/Admin", TO_LAMBDA),
     ("iam:PassRole", ROLE, {"iam:PassedToService": "ec2.amazonaws.com"}),
     ("iam:UpdateAssumeRolePolicy", GITHUB_ROLE, WITHIN),
+    ("iam:UpdateAssumeRolePolicy", ROLE, {}),
     ("iam:PutRolePolicy", GITHUB_ROLE, WITHIN),
     ("iam:CreateAccessKey", f"{IAM}:user/administrator", {}),
     ("sts:AssumeRole", FOREIGN_ROLE, {}),
@@ -297,10 +300,11 @@ def test_no_boundary_is_set_where_there_is_no_deployer(name: str, resource: str)
 
 
 def test_boundary_leaves_the_function_its_log_and_the_invoker_the_api() -> None:
-    boundary = read_template("deployer")["Resources"]["Boundary"]["Properties"]["PolicyDocument"]["Statement"]
-    invoke = read_template("invoker")["Resources"]["InvokePolicy"]["Properties"]["PolicyDocument"]["Statement"]
-    own = f"arn:aws:execute-api:{LOCAL}:an-api-id/default/GET/hello/"
-    other_stage = own.replace("default", "other")
+    boundary = read_policy("Boundary")
+    invoker = read_template("invoker", StageName=APP)["Resources"]
+    invoke = invoker["InvokePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    own = f"arn:aws:execute-api:{LOCAL}:an-api-id/{APP}/GET/hello/"
+    other_stage = own.replace(f"/{APP}/", "/other/")
     assert [is_allowed(each, "execute-api:Invoke", own, {}) for each in (boundary, invoke)] == [True, True]
     assert [is_allowed(each, "execute-api:Invoke", other_stage, {}) for each in (boundary, invoke)] == [False, False]
     stream = f"{LOG}:log-stream:a"
@@ -311,11 +315,32 @@ def test_boundary_leaves_the_function_its_log_and_the_invoker_the_api() -> None:
     assert not is_allowed(boundary, "iam:CreateUser", USER, WITHIN)
 
 
+def test_boundary_refuses_the_foreign_api_that_a_deployer_writes_into_the_policy_to_invoke() -> None:
+    """A deployer may create the policy with any content, and a user with a key for it."""
+    assert is_allowed(read_policy(), "iam:CreatePolicy", INVOKE, {})
+    assert is_allowed(read_policy(), "iam:CreateAccessKey", USER, {})
+    for stage in ("default", "prod", f"{APP}-two"):
+        foreign = f"arn:aws:execute-api:{LOCAL}:foreign/{stage}/POST/payments"
+        assert not is_allowed(read_policy("Boundary"), "execute-api:Invoke", foreign, {})
+
+
+def test_githubs_role_can_make_no_permanent_key() -> None:
+    github = read_policy("Deployer")
+    calls = [f"iam:{each}" for each in ("CreateUser", "CreateAccessKey", "AttachUserPolicy")]
+    calls += ["iam:CreatePolicy", "cloudformation:CreateChangeSet"]
+    resources = [*[USER] * 3, INVOKE, *[each for each in STACKS if "invoker" in each]]
+    for call, resource in zip(calls, resources, strict=True):
+        assert is_allowed(read_policy(), call, resource, WITHIN)
+        assert not is_allowed(github, call, resource, WITHIN)
+
+
 @pytest.mark.parametrize("name", ["hello-lambda", "a" * 40])
-def test_policy_is_not_longer_than_iam_allows(name: str) -> None:
+@pytest.mark.parametrize("policy", ["Boundary", "Deployer", "InvokerDeployer"])
+def test_policy_is_not_longer_than_iam_allows(name: str, policy: str) -> None:
     """6,144 characters without whitespace."""
-    policy = read_template("deployer", AppName=name, **{"AWS::Partition": "aws-us-gov", "AWS::Region": "us-gov-west-1"})
-    document = json.dumps(policy["Resources"]["Deployer"]["Properties"]["PolicyDocument"])
+    longest = {"AWS::Partition": "aws-us-gov", "AWS::Region": "us-gov-west-1"}
+    resources = read_template("deployer", AppName=name, **longest)["Resources"]
+    document = json.dumps(resources[policy]["Properties"]["PolicyDocument"])
     assert len(re.sub(r"\s", "", document)) <= 6144
 
 
@@ -336,14 +361,18 @@ SUBJECTS = {
 
 @pytest.mark.parametrize(("subject", "trusted"), SUBJECTS.items())
 def test_githubs_role_trusts_one_environment_of_one_repository(subject: str, trusted: bool) -> None:
-    role = read_template("deployer", GithubRepository="octo/hello")["Resources"]["GithubRole"]["Properties"]
+    parameters = {"GithubRepository": "octo/hello", "GithubRepositoryId": "1296269"}
+    role = read_template("deployer", **parameters)["Resources"]["GithubRole"]["Properties"]
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement.pop("Principal") == {"Federated": "Provider"}
-    claims = {"token.actions.githubusercontent.com:sub": subject}
-    audience = {"token.actions.githubusercontent.com:aud": "sts.amazonaws.com"}
-    trust, action = [{**statement, "Resource": "*"}], "sts:AssumeRoleWithWebIdentity"
-    assert is_allowed(trust, action, "*", claims | audience) is trusted
-    assert not is_allowed(trust, action, "*", claims)
+    prefix, action = "token.actions.githubusercontent.com:", "sts:AssumeRoleWithWebIdentity"
+    claims = {f"{prefix}sub": subject, f"{prefix}aud": "sts.amazonaws.com", f"{prefix}repository_id": "1296269"}
+    trust = [{**statement, "Resource": "*"}]
+    assert is_allowed(trust, action, "*", claims) is trusted
+    # Somebody else made a repository of the same name, after this one was deleted or renamed.
+    assert not is_allowed(trust, action, "*", claims | {f"{prefix}repository_id": "1296270"})
+    for claim in claims:
+        assert not is_allowed(trust, action, "*", {name: text for name, text in claims.items() if name != claim})
     assert role["ManagedPolicyArns"] == [DEPLOYER]
 
 

@@ -20,7 +20,7 @@ MAKEFILE = "".join(
     (ROOT / name).read_text() for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk", "tests/tools.mk")
 )
 TARGETS = set(re.findall(r"^([a-z_]+):.* ## ", MAKEFILE, re.MULTILINE))
-SETTINGS = re.findall(r"call from_env_file,([A-Z_]+)", MAKEFILE)
+SETTINGS = re.findall(r"call setting,([A-Z_]+)", MAKEFILE)
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()
 ENV_VARIABLES = re.findall(r"^([A-Z_]+)=", ENV_EXAMPLE, re.MULTILINE)
 
@@ -29,6 +29,7 @@ def test_env_example_names_what_the_guide_names() -> None:
     assert ENV_VARIABLES == [
         "AWS_ACCOUNT_ID",
         "AWS_REGION",
+        "AWS_PERMISSIONS_BOUNDARY",
         "AWS_LAMBDA_ROLE_ARN",
         "AWS_ACCESS_KEY",
         "AWS_SECRET_ACCESS_KEY",

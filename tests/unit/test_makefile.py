@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 from helpers import LOCAL_IMAGE, PYTHON_VERSION, ROOT, run_make
 from rehearse import find_free_port
 
@@ -62,7 +63,6 @@ def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str
         "Deploy to AWS: step by step",
         "Deploy to AWS: as a whole",
         "Work on this repository",
-        "Settings and their defaults. .env.example lists the others",
     ]
     first = [line.split()[0] for line in lines if line.startswith("  ")]
     targets = {name for name in first if name.islower()}
@@ -72,23 +72,30 @@ def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str
         *("create_lambda_role", "update_lambda_function", "create_api", "create_invoker", "invoke"),
         *("deploy", "status", "images", "logs", "destroy", "rehearse", "test_all", "format", "lock"),
     }
-    settings = dict(name.split("=", 1) for name in first if "=" in name)
-    assert settings.items() >= {"ENV_FILE": ".env", "ARCHITECTURE": "x86_64", "IMAGE_TAG": "latest"}.items()
-    assert {*first[-len(settings) :]} == {f"{name}={value}" for name, value in settings.items()}
     assert max(len(line) for line in lines) <= 100
+    assert len(lines) <= 50
+
+
+def test_make_settings_shows_each_setting_with_its_default(bare_path: str) -> None:
+    command = ["make", "settings"]
+    process = subprocess.run(command, cwd=ROOT, env={"PATH": bare_path}, capture_output=True, text=True, timeout=30)
+    assert (process.returncode, process.stderr) == (0, "")
+    settings = dict(line.split()[0].split("=", 1) for line in process.stdout.splitlines())
+    assert settings.items() >= {"ENV_FILE": ".env", "ARCHITECTURE": "x86_64", "IMAGE_TAG": "latest"}.items()
 
 
 @pytest.mark.parametrize(
     ("target", "variables"),
     [
-        ("create_ecr_repository", ["AWS_REGION"]),
+        ("create_ecr_repository", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
         ("deploy", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
         ("destroy", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
         ("update_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_LAMBDA_ROLE_ARN"]),
         ("deploy_to_ecr", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
         ("create_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_LAMBDA_ROLE_ARN"]),
-        ("delete_lambda_function", ["AWS_REGION"]),
-        ("delete_ecr_repository", ["AWS_REGION"]),
+        ("delete_lambda_function", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("delete_ecr_repository", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
+        ("logs", ["AWS_ACCOUNT_ID", "AWS_REGION"]),
     ],
 )
 def test_target_names_every_missing_variable_and_does_nothing(
@@ -96,7 +103,7 @@ def test_target_names_every_missing_variable_and_does_nothing(
 ) -> None:
     process = run_make(target, **stub("aws", "docker"))
     assert process.returncode == 2
-    assert [line.split()[0] for line in process.stderr.splitlines()[:-1]] == variables
+    assert sorted(line.split()[0] for line in process.stderr.splitlines()[:-1]) == sorted(variables)
     assert all(" is not set: " in line for line in process.stderr.splitlines()[:-1])
     assert [
         line for line in calls().splitlines() if line.split()[0] in ("aws", "docker") and line[:14] != "docker version"
@@ -106,8 +113,6 @@ def test_target_names_every_missing_variable_and_does_nothing(
 @pytest.mark.parametrize(
     ("target", "tools"),
     [
-        ("build_image", ["docker"]),
-        ("run_container", ["docker"]),
         ("create_ecr_repository", ["aws"]),
         ("deploy_to_ecr", ["aws", "docker"]),
         ("create_lambda_function", ["aws"]),
@@ -122,7 +127,7 @@ def test_target_names_every_missing_tool(target: str, tools: list[str], bare_pat
 
 
 def test_target_names_a_docker_engine_that_does_not_answer(stub: Stub) -> None:
-    process = run_make("build_image", **stub("docker", exit_code=1))
+    process = run_make("deploy", **ACCOUNT, **(stub("aws") | stub("docker", exit_code=1)))
     assert process.returncode == 2
     assert process.stderr.startswith("No Docker engine answers: start Docker, or ")
 
@@ -142,7 +147,7 @@ def test_architecture_drives_image_and_function(
     assert f"docker build --platform {platform} --tag {LOCAL_IMAGE} .\n" in calls()
     assert "BUILDX_NO_DEFAULT_ATTESTATIONS=1\n" in calls()
     process = run_make("create_lambda_function", "--dry-run", f"ARCHITECTURE={architecture}", **ACCOUNT)
-    assert f"--architectures {architecture} \\\n" in process.stdout
+    assert f"--architectures {architecture} " in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -155,17 +160,38 @@ def test_architecture_drives_image_and_function(
         ("AWS_REGION=eu-west-1 # Ireland", "eu-west-1"),
         ("AWS_REGION=eu-west-1\r", "eu-west-1"),
         ("AWS_REGION= # to be filled in", ""),
+        ("export\tAWS_REGION=eu-west-1", "eu-west-1"),
+        ("\tAWS_REGION\t=\teu-west-1", "eu-west-1"),
         ("AWS_REGION=us-east-1\nAWS_REGION=eu-west-1", "eu-west-1"),
+        ("AWS_REGION=us-east-1\nAWS_REGION=", ""),
         ("#AWS_REGION=us-east-1\nMY_AWS_REGION=us-east-1\nAWS_REGION=eu-west-1", "eu-west-1"),
-        ("AWS_REGION=a$(HOME)b$$c", "a$(HOME)b$$c"),
     ],
 )
 def test_env_file_is_read_as_dotenv_reads_it(tmp_path: Path, line: str, region: str) -> None:
-    (tmp_path / ".env").write_bytes(f"{line}\n".encode())
-    (tmp_path / "show.mk").write_text("show: ; @printf '%s' '$(AWS_REGION)'\n")
-    files = ["--makefile", "Makefile", "--makefile", str(tmp_path / "show.mk")]
-    process = run_make(*files, "show", ENV_FILE=str(tmp_path / ".env"))
+    process = show_region(tmp_path, line)
     assert (process.stdout, process.stderr) == (region, "")
+    assert dotenv_values(tmp_path / ".env", interpolate=False)["AWS_REGION"] == region
+
+
+def show_region(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """Prints what make reads from a .env with this line."""
+    (folder / ".env").write_bytes(f"{line}\n".encode())
+    (folder / "show.mk").write_text("show: ; @printf '%s' \"$(AWS_REGION)\"\n")
+    files = ["--makefile", "Makefile", "--makefile", str(folder / "show.mk")]
+    return run_make(*files, "show", ENV_FILE=str(folder / ".env"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("a$(touch {})b", "`touch {}`", "a;touch {}", "'a;touch {}'", '"$(touch {})"', "a|touch {}", "a&touch {}"),
+        *("$(shell touch {})", "${{HOME}}", "a b", "a\\b", "a>{}", '"a', "a'b", "eu#west"),
+    ],
+)
+def test_value_that_a_shell_could_execute_is_refused(tmp_path: Path, value: str) -> None:
+    process = show_region(tmp_path, "AWS_REGION=" + value.format(tmp_path / "executed"))
+    assert (process.returncode, process.stdout, (tmp_path / "executed").exists()) == (2, "", False)
+    assert f"AWS_REGION in {tmp_path}/.env has characters that no such value has" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -181,8 +207,8 @@ def test_command_line_wins_over_environment_and_env_file(
     tmp_path: Path, stub: Stub, calls: Callable[[], str], arguments: list[str], environment: dict[str, str], region: str
 ) -> None:
     (tmp_path / ".env").write_text("AWS_REGION=from-file\n")
-    run_make("create_ecr_repository", *arguments, **environment, **stub("aws"))
-    assert set(re.findall("AWS_.*REGION=.*", calls())) == {f"AWS_REGION={region}", f"AWS_DEFAULT_REGION={region}"}
+    run_make("create_ecr_repository", *arguments, "AWS_ACCOUNT_ID=123456789012", **environment, **stub("aws"))
+    assert set(re.findall("AWS_.*REGION=.*", calls())) == {f"AWS_REGION={region}"}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +235,7 @@ def test_the_invokers_credentials_never_reach_the_aws_cli(
 def test_one_secret_for_two_keys_stops_before_the_aws_cli_gets_it(stub: Stub, calls: Callable[[], str]) -> None:
     """The shell's variables after `set -a; . .env`, beside the deployer's own key."""
     keys = {"AWS_ACCESS_KEY": "AKIAINVOKER", "AWS_SECRET_ACCESS_KEY": "invokers", "AWS_ACCESS_KEY_ID": "AKIADEPLOYER"}
-    process = run_make("create_ecr_repository", "AWS_REGION=eu-central-1", **keys, **stub("aws"))
+    process = run_make("create_ecr_repository", **{**ACCOUNT, **keys}, **stub("aws"))
     assert (process.returncode, calls()) == (2, "")
     assert "unset AWS_ACCESS_KEY" in process.stderr
 
@@ -345,6 +371,7 @@ def test_make_names_a_python_that_is_too_old_or_missing(
 
 def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
     process = run_make("--dry-run", "deploy", **ACCOUNT)
+    lines = process.stdout.splitlines()
     shown = re.sub("^(aws/require|echo) .*", "", process.stdout, flags=re.MULTILINE)
     commands = re.findall(r"\b(aws (?!cloudformation describe)[a-z]+ [a-z-]+|docker [a-z]+) ", shown)
     assert commands == [
@@ -356,53 +383,40 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
         *("aws cloudformation deploy", "aws apigateway create-deployment", "aws cloudformation deploy"),
     ]
     assert "make " not in shown
-    assert process.stdout.splitlines()[-2].endswith("examples/invoke_secure_routes.py --wait 90")
+    assert lines[-2].endswith("examples/invoke_secure_routes.py --wait 90")
+    assert lines[-1].startswith('echo ">> deployed. ')
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 160
+    own = [line for line in lines if re.search(r"(^| )aws/(?!\w+\.yaml)", line) and not line.startswith("aws/require")]
+    assert len(own) <= 6
 
 
-def test_deploy_ends_with_the_endpoint_and_the_next_command(tmp_path: Path) -> None:
-    endpoint = "https://abc.execute-api.eu-central-1.amazonaws.com/default/hello-lambda"
-    (tmp_path / ".env").write_text(f"API_SECURE_ENDPOINT={endpoint}\n")
-    process = run_make("--dry-run", "deploy", **ACCOUNT, ENV_FILE=str(tmp_path / ".env"))
-    assert process.stdout.splitlines()[-1].startswith(f'echo ">> deployed to {endpoint}. Next: make logs')
+def test_recipes_of_a_deployment_use_no_variable_of_the_tools() -> None:
+    """What a reader of the Makefile sees is all there is."""
+    tools = (ROOT / "tests/tools.mk").read_text()
+    defined = set(re.findall(r"^(\w+) *[:?]?=", tools, re.MULTILINE))
+    for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk"):
+        used = set(re.findall(r"\$\((?:call )?(\w+)[,)]", (ROOT / name).read_text()))
+        assert used & defined == set()
 
 
-# The role's stack is being deleted at the first look at its status, and then in another state or gone.
-DELETING = """#!/bin/sh
-echo "$*" >>"{folder}/calls"
-case "$*" in
-*"contains("*) echo hello-lambda-role ;;
-*StackStatus*) cat "{folder}/state"; echo "$AFTER" >"{folder}/state" ;;
-*get-caller-identity*) echo 123456789012 ;;
-esac
-"""
-
-
-@pytest.mark.parametrize(("after", "code"), [("", 0), ("DELETE_FAILED", 2)])
-def test_destroy_waits_for_the_stacks_that_are_being_deleted(tmp_path: Path, stub: Stub, after: str, code: int) -> None:
-    settings = stub("aws", "sleep")
-    (tmp_path / "bin/aws").write_text(DELETING.format(folder=tmp_path))
-    (tmp_path / "state").write_text("DELETE_IN_PROGRESS\n")
-    process = run_make("destroy", "destroy_steps=", "CONFIRM=yes", **ACCOUNT, **settings, AFTER=after)
-    assert process.returncode == code
-    assert process.stdout.endswith(">> nothing is left\n") == (not code)
-    assert ("hello-lambda-role could not be deleted: it is in DELETE_FAILED" in process.stderr) == bool(code)
-    assert "cloudformation delete-stack --stack-name hello-lambda-role\n" in (tmp_path / "calls").read_text()
-
-
-def test_destroy_starts_every_deletion_but_the_invokers_without_waiting() -> None:
-    shown = run_make("--dry-run", "destroy", **ACCOUNT).stdout
-    waiting = re.findall(r"^(WAIT_FOR_DELETION=no )?aws/once_settled .*-(\w+)$", shown, re.MULTILINE)
-    assert [(stack, not later) for later, stack in waiting] == [
-        *[("invoker", True), ("api", False), ("role", False), ("repository", False)],
-    ]
-    for target, stack in (
-        ("delete_api", "api"),
-        ("delete_lambda_role", "role"),
-        ("delete_ecr_repository", "repository"),
+def test_stage_is_default_without_a_boundary_and_has_the_applications_name_with_one() -> None:
+    """A deployer's boundary allows only the stage of this name."""
+    for boundary, stage in (
+        ("", "default"),
+        ("arn:aws:iam::123456789012:policy/hello-lambda-boundary", "hello-lambda"),
     ):
-        assert f"\naws/once_settled aws cloudformation delete-stack --stack-name hello-lambda-{stack}\n" in (
-            run_make("--dry-run", target, **ACCOUNT).stdout
-        )
+        for target in ("create_api", "create_invoker"):
+            shown = run_make("--dry-run", target, **ACCOUNT, AWS_PERMISSIONS_BOUNDARY=boundary).stdout
+            assert f" StageName={stage} " in shown
+    assert f" Boundary={boundary}\n" in shown
+
+
+def test_destroy_deletes_in_an_order_that_lets_each_go() -> None:
+    """The invoker imports the API's id, and the API's permission goes before its function."""
+    shown = run_make("--dry-run", "destroy", **ACCOUNT).stdout
+    deleted = re.findall(r"delete-stack --stack-name hello-lambda-(\w+)|aws lambda (delete-function)", shown)
+    assert ["".join(each) for each in deleted] == ["invoker", "api", "delete-function", "role", "repository"]
 
 
 @pytest.fixture
@@ -458,7 +472,7 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         pages = [word for line in lines[6:9] for word in line.split() if word.endswith(".md")]
         assert pages == ["./CHANGELOG.md", "./CONTRIBUTING.md", "./README.md", "aws/README.md", "tests/README.md"]
         assert " app/app.py" in lines[9]
-        aws = "aws/list_images aws/once_settled aws/require aws/retry_new_role aws/tag_running_image"
+        aws = "aws/list_images aws/require aws/retry_while_new"
         assert lines[14] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
         assert lines[3] == f"mypy --python-version {PYTHON_VERSION} app"
 
@@ -506,5 +520,12 @@ def test_create_deployer_takes_the_repository_from_its_arguments_only() -> None:
     command = ("--dry-run", "create_deployer")
     by_shell = run_make(*command, GITHUB_REPOSITORY="somebody/hello", **ACCOUNT)
     assert (by_shell.returncode, "GithubRepository" in by_shell.stdout) == (0, False)
-    by_argument = run_make(*command, "GITHUB_REPOSITORY=octo/hello", **ACCOUNT)
+    by_argument = run_make(*command, "GITHUB_REPOSITORY=octo/hello", "GITHUB_REPOSITORY_ID=1296269", **ACCOUNT)
     assert 'GithubRepository="octo/hello" ' in by_argument.stdout
+    assert 'GithubRepositoryId="1296269" ' in by_argument.stdout
+
+
+def test_create_deployer_says_where_the_repositorys_id_is() -> None:
+    process = run_make("create_deployer", "GITHUB_REPOSITORY=octo/hello", "--dry-run", **ACCOUNT)
+    assert process.returncode == 2
+    assert 'GITHUB_REPOSITORY_ID=…, the "id" in https://api.github.com/repos/octo/hello' in process.stderr
