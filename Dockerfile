@@ -26,5 +26,8 @@ COPY --from=build /build/package ${LAMBDA_TASK_ROOT}/
 # loguru would start with a handler of its own, which app/aws_lambda/logs.py removes again.
 ENV LOGURU_AUTOINIT=False
 
-# The module app.cold_start and its function `handler`. app.app.handler is the same, imported without the patches.
+# pydantic would search all installed packages for plugins at its first model.
+ENV PYDANTIC_DISABLE_PLUGINS=__all__
+
+# The module app.cold_start and its function `handler`. app.app.handler is the same, and is imported more slowly.
 CMD ["app.cold_start.handler"]
