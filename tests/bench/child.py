@@ -26,6 +26,8 @@ def main() -> None:
             # The image's entry point may import no more than the handler from app.app.
             sys.modules.get("app.app", module).app.include_router(router)
     event = json.load(sys.stdin)
+    if event["path"] == "/large":
+        sys.modules.get("app.app", module).app.get("/large")(lambda: "a" * 6_000_000)
     context = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
 
     def call() -> int:
