@@ -1,10 +1,12 @@
-"""Assembles the service: `app` for an ASGI server, `handler` for Lambda."""
+"""The service: `app` for an ASGI server such as uvicorn, `handler` for Lambda."""
 
 from fastapi import FastAPI
+from mangum import Mangum
 
-from app.aws_lambda import create_handler, log_requests
-from app.aws_lambda.event_in_body import serve_events_in_bodies
+from app.aws_lambda import SOURCES, TEXT_TYPES, LambdaServer, RequestLog, answer_every_event, configure_logging
 from app.routers import goodbye, hello
+
+configure_logging()  # first, so that it keeps every handler that you add
 
 app = FastAPI(
     title="hello-lambda",
@@ -16,6 +18,9 @@ app = FastAPI(
 app.include_router(hello.router)
 app.include_router(goodbye.router)
 
-# These two come last. The first is for uvicorn, the second is for Lambda, where it starts the application.
-log_requests(app)
-handler = serve_events_in_bodies(create_handler(app))
+# Add middleware and exception handlers above. RequestLog is around all of them, so that it sees every response.
+app.middleware_stack = RequestLog(app.build_middleware_stack())
+
+# Mangum would start the application at every event. LambdaServer starts it once.
+mangum = Mangum(LambdaServer(app), lifespan="off", custom_handlers=SOURCES, text_mime_types=TEXT_TYPES)
+handler = answer_every_event(mangum)

@@ -1,35 +1,60 @@
-"""Serves the guide's call: a POST to the function's own name, whose body is the event of another request."""
+"""The guide's call: a POST to the function's own name, whose body is the event of another request."""
 
-import base64
 import json
 import os
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
-Handler = Callable[[Any, Any], dict[str, Any]]
+from mangum.types import LambdaConfig, LambdaContext, LambdaEvent, Response, Scope
+
+from app.aws_lambda.events import EventError, check_rest_event
+from app.aws_lambda.paths import split_rest_path
+from app.aws_lambda.request_log import HEADER
+from app.aws_lambda.sources import RestApi
+
+FUNCTION_NAME = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+OWN_PATH = FUNCTION_NAME and f"/{FUNCTION_NAME}"
+# API Gateway's own limit for a request line with its headers:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+MOST_BYTES = 10_240
 
 
-def serve_events_in_bodies(serve: Handler) -> Handler:
-    own_path = "/" + os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+class EventInBody(RestApi):
+    """Serves the inner event, and puts its whole answer into the body of the outer answer."""
 
-    def unwrap(event: Any) -> Any:
-        body = event["body"] or ""
-        inner = json.loads(base64.b64decode(body) if event.get("isBase64Encoded") else body)
-        # API Gateway says who the caller is, and not the caller.
-        context = {**inner["requestContext"], "identity": event["requestContext"]["identity"]}
-        return {**inner, "pathParameters": None, "requestContext": context}
+    @classmethod
+    def infer(cls, event: LambdaEvent, context: LambdaContext, config: LambdaConfig) -> bool:
+        is_post = super().infer(event, context, config) and event["httpMethod"] == "POST"
+        return is_post and split_rest_path(event)[1].rstrip("/") == OWN_PATH
 
-    def handler(event: Any, context: Any) -> dict[str, Any]:
-        if not (isinstance(event, dict) and event.get("httpMethod") == "POST" and event.get("path") == own_path):
-            return serve(event, context)
-        try:
-            inner = unwrap(event)
-        except Exception:
-            inner = None
-        answer = serve(inner, context)
-        if inner is None or answer["statusCode"] == 400:
-            return answer
-        headers = {"content-type": "application/json"}
+    def __init__(self, event: LambdaEvent, context: LambdaContext, config: LambdaConfig) -> None:
+        self.outer = RestApi(event, context, config)
+        super().__init__(read_inner_event(self.outer), context, config)
+
+    @cached_property
+    def scope(self) -> Scope:
+        scope = super().scope
+        # The first id counts: the outer one only where the inner event has none.
+        scope["headers"] += [pair for pair in self.outer.scope["headers"] if pair[0] == HEADER.encode()]
+        return {**scope, "aws.event_in_body": True}
+
+    def __call__(self, response: Response) -> dict[str, Any]:
+        answer = super().__call__(response)
+        headers = {"content-type": "application/json", HEADER: answer["headers"].get(HEADER, "")}
         return {"statusCode": 200, "headers": headers, "body": json.dumps(answer), "isBase64Encoded": False}
 
-    return handler
+
+def read_inner_event(outer: RestApi) -> LambdaEvent:
+    try:
+        event = json.loads(outer.body)
+    except (ValueError, RecursionError):
+        raise EventError("body: should be an event in JSON") from None
+    check_rest_event(event)
+    if (size := len(json.dumps({**event, "body": None, "requestContext": None}))) > MOST_BYTES:
+        raise EventError(f"event: should have at most {MOST_BYTES} bytes without its body, and has {size}")
+    if event["path"].rstrip("/") == OWN_PATH:
+        raise EventError(f"path: should be a route of the application, and not {OWN_PATH}")
+    root_path, _ = split_rest_path(outer.event)
+    # API Gateway says who the caller is, and not the caller.
+    context = {**outer.event["requestContext"], "path": root_path and root_path + event["path"]}
+    return {**event, "requestContext": context}

@@ -5,20 +5,23 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from datetime import UTC
 
 import loguru
 from loguru import logger
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
-ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # a variable that only Lambda and its emulators set
-_READABLE = "{time:HH:mm:ss.SSS} | <level>{level: <8}</level> | {extra[correlation_id]} - <level>{message}</level>"
-_LONGEST_EXCEPTION = 64 * 1024  # in characters: CloudWatch would cut the line, and it would be no JSON any more
-_encode = json.JSONEncoder(default=str).encode  # json.dumps() would build an encoder for every line
+ON_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME" in os.environ  # only Lambda and its emulators set it
+READABLE = "{time:HH:mm:ss.SSS} | <level>{level: <8}</level> | {extra[correlation_id]} - <level>{message}</level>"
+LONGEST_EXCEPTION = 64 * 1024  # in characters: CloudWatch would cut the line, and it would be no JSON any more
+encode = json.JSONEncoder(default=str).encode  # json.dumps() would build an encoder for every line
 
 
 def configure_logging() -> None:
-    """Replaces every log handler by one that writes to stdout, from the level in LOG_LEVEL (INFO) upwards.
+    """Adds a log handler that writes to stdout, from the level in LOG_LEVEL (INFO) upwards.
+
+    It takes the place of the handlers that loguru, Lambda and uvicorn bring. Every other handler stays.
 
     Raises:
         ValueError: LOG_LEVEL is none of `LEVELS`.
@@ -26,23 +29,30 @@ def configure_logging() -> None:
     level = (os.environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in LEVELS:
         raise ValueError(f"LOG_LEVEL={level} is not a log level: set it to one of {', '.join(LEVELS)}")
-    logger.remove()
+    with suppress(ValueError):  # loguru has no first handler where LOGURU_AUTOINIT is False
+        logger.remove(0)
     # diagnose would print the values of variables, secrets among them.
-    if ON_LAMBDA in os.environ:
-        logger.add(_write_json, level=level, format="{message}", backtrace=False, diagnose=False)
+    if ON_LAMBDA:
+        logger.add(write_json, level=level, format="{message}", backtrace=False, diagnose=False)
     else:
-        logger.configure(extra={"correlation_id": "-"}, patcher=_escape_control_characters)
+        logger.configure(extra={"correlation_id": "-"}, patcher=escape_control_characters)
         colorize = False if os.environ.get("NO_COLOR") else None  # None: colour on a terminal
-        logger.add(sys.stdout, level=level, format=_READABLE, colorize=colorize, backtrace=False, diagnose=False)
-    logging.basicConfig(handlers=[_LoguruHandler()], level=logger.level(level).no, force=True)
-    for name in ("uvicorn", "uvicorn.access"):  # uvicorn gave them handlers of their own
+        logger.add(sys.stdout, level=level, format=READABLE, colorize=colorize, backtrace=False, diagnose=False)
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if not type(each).__module__.startswith("awslambdaric")]
+    root.addHandler(LoguruHandler())
+    root.setLevel(logger.level(level).no)
+    for name in ("uvicorn", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    for name in ("uvicorn.access", "mangum.http", "mangum.lifespan"):  # request_log.py and lifespan.py log instead
+    for name in ("uvicorn.access", "mangum.http"):  # RequestLog writes the line of a request
         logging.getLogger(name).disabled = True
+    logging.getLogger("mangum.lifespan").setLevel(logging.WARNING)
 
 
-class _LoguruHandler(logging.Handler):
+class LoguruHandler(logging.Handler):
+    """https://loguru.readthedocs.io/en/stable/overview.html#entirely-compatible-with-standard-logging"""
+
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname if record.levelname in LEVELS else record.levelno
         try:
@@ -51,17 +61,17 @@ class _LoguruHandler(logging.Handler):
             self.handleError(record)
 
 
-def _write_json(message: "loguru.Message") -> None:
+def write_json(message: "loguru.Message") -> None:
     record = message.record
     timestamp = record["time"].astimezone(UTC).isoformat(timespec="milliseconds")
     line = {"timestamp": timestamp, "level": record["level"].name, "message": record["message"]}
     line = line | record["extra"] | line  # extra= must not overwrite timestamp, level or message
     if record["exception"]:
-        line["exception"] = "".join(traceback.format_exception(record["exception"].value))[:_LONGEST_EXCEPTION]
-    sys.stdout.write(_encode(line) + "\n")
+        line["exception"] = "".join(traceback.format_exception(record["exception"].value))[:LONGEST_EXCEPTION]
+    sys.stdout.write(encode(line) + "\n")
 
 
-def _escape_control_characters(record: "loguru.Record") -> None:
+def escape_control_characters(record: "loguru.Record") -> None:
     """Keeps a newline in a path from forging a second line. JSON escapes it by itself."""
     characters = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in record["message"])
     record["message"] = "".join(characters)

@@ -1,60 +1,71 @@
-"""The correlation id of a request, and its one line in the log."""
+"""Gives each request a correlation id and one line in the log, on Lambda as on uvicorn."""
 
 import re
 import time
 import uuid
-from typing import Any
+from contextlib import suppress
 
 from loguru import logger
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CORRELATION_ID_HEADER = "x-correlation-id"
-INTERNAL_ERROR = "Internal Server Error"
+HEADER = "x-correlation-id"
 # An accepted id cannot break out of a log line, a header or a search query.
-_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# In characters: CloudWatch cuts a line that is too long into pieces.
-_LONGEST = 1024
-_cold_start = True
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+LONGEST = 1024  # in characters: CloudWatch would cut a longer line into pieces
+
+
+class RequestLog:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.cold_start = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or "correlation_id" in scope:  # of two applications, the outer one writes the line
+            await self.app(scope, receive, send)
+            return
+
+        started, status, complete = time.perf_counter(), 500, False
+        correlation_id = scope["correlation_id"] = choose_correlation_id(Headers(scope=scope).get(HEADER))
+        path = scope["path"].removeprefix(scope.get("root_path", ""))  # before a mount changes the root path
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, complete
+            if message["type"] == "http.response.start":
+                message.setdefault("headers", [])  # ASGI lets an application leave them out
+                MutableHeaders(scope=message)[HEADER] = correlation_id
+            await send(message)
+            status = message.get("status", status)
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+        with logger.contextualize(correlation_id=correlation_id, **read_aws_ids(scope)):
+            try:
+                await self.app(scope, receive, send_with_id)
+                self.log(scope["method"], path, status if complete else 500, started, "INFO" if complete else "ERROR")
+            except BaseException as error:
+                self.log(scope["method"], path, status if complete else 500, started, "ERROR", error)
+                if not complete:  # the server has to end the connection
+                    raise
+
+    def log(
+        self, method: str, path: str, status: int, started: float, level: str, error: BaseException | None = None
+    ) -> None:
+        line = {"method": method[:LONGEST], "path": path[:LONGEST], "status": status, "cold_start": self.cold_start}
+        line["duration_ms"] = round((time.perf_counter() - started) * 1000, 3)
+        logger.bind(**line).opt(exception=error).log(level, "{method} {path} {status}", **line)
+        self.cold_start = False
 
 
 def choose_correlation_id(candidate: object) -> str:
-    """The caller's id if it is 1 to 128 of `A-Z a-z 0-9 . _ -`, otherwise a new UUID4."""
-    accepted = isinstance(candidate, str) and _ACCEPTED_ID.fullmatch(candidate)
-    return accepted[0] if accepted else str(uuid.uuid4())
+    """The candidate if it is 1 to 128 of `A-Z a-z 0-9 . _ -`, otherwise a new UUID4."""
+    return candidate if isinstance(candidate, str) and ACCEPTED_ID.fullmatch(candidate) else str(uuid.uuid4())
 
 
-def collect_ids(event: Any, context: Any) -> dict[str, str]:
-    """The correlation id of an event of any shape, and the ids by which AWS knows the invocation.
-
-    Through a non-proxy integration the caller writes the event: `api_gateway_request_id` proves nothing there.
-    """
-    event = event if isinstance(event, dict) else {}
-    candidate = None
-    for headers in (event.get("headers"), event.get("multiValueHeaders")):
-        for name, value in headers.items() if isinstance(headers, dict) else ():
-            if name.lower() == CORRELATION_ID_HEADER:
-                candidate = value[-1] if isinstance(value, list) and value else value
-    ids = {"correlation_id": choose_correlation_id(candidate)}
-    request_context = event.get("requestContext")
-    gateway_id = request_context.get("requestId") if isinstance(request_context, dict) else None
-    if isinstance(gateway_id, str):
-        ids["api_gateway_request_id"] = gateway_id[:128]
-    if lambda_id := getattr(context, "aws_request_id", None):
-        ids["aws_request_id"] = lambda_id
-    return ids
-
-
-def log_request(
-    method: str | None, path: str | None, status: int, started: float, error: BaseException | None = None, **more: str
-) -> None:
-    """Writes the line of a request that began at `started`, a `time.perf_counter()`.
-
-    An event that never became a request has no method and no path.
-    """
-    global _cold_start
-    fields: dict[str, Any] = {"method": method and method[:_LONGEST], "path": path and path[:_LONGEST]}
-    fields |= {"status": status, "duration_ms": round((time.perf_counter() - started) * 1000, 3)}
-    line = logger.bind(**fields, cold_start=_cold_start, **more)
-    _cold_start = False
-    message = f"{fields['method']} {fields['path']} {status}" if method is not None else f"no request {status}"
-    level = "ERROR" if error else "WARNING" if method is None else "INFO"
-    (line.opt(exception=error) if error else line).log(level, message)
+def read_aws_ids(scope: Scope) -> dict[str, str]:
+    """The ids by which AWS knows a request and its caller. uvicorn has none, and a refused event has any shape."""
+    ids = {"aws_request_id": getattr(scope.get("aws.context"), "aws_request_id", None)}
+    with suppress(AttributeError, KeyError, TypeError):
+        request = scope["aws.event"]["requestContext"]
+        ids["api_gateway_request_id"] = request.get("requestId")
+        ids["caller"] = (request.get("identity") or request["authorizer"]["iam"])["userArn"]
+    return {name: value[:LONGEST] for name, value in ids.items() if isinstance(value, str)}

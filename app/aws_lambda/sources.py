@@ -1,56 +1,37 @@
-"""The services that send events. Each class reads one kind as Mangum does, with the right paths and headers."""
+"""The services that send events. Each class reads a request. The class of Mangum behind it writes the answer."""
 
-import re
 from functools import cached_property
-from urllib.parse import quote, unquote
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
 
 from mangum.handlers import ALB, APIGateway, HTTPGateway
 from mangum.types import LambdaConfig, LambdaContext, LambdaEvent, Scope
 
-from app.aws_lambda.events import AlbEvent, HttpEvent, RestEvent
+from app.aws_lambda.paths import SAFE, split_http_path, split_rest_path
 
 # Parts of content types. Mangum encodes a body of any other type as base64.
 TEXT_TYPES = [
     *("text/", "application/json", "+json", "application/xml", "+xml", "application/javascript"),
     *("application/yaml", "application/x-ndjson", "application/x-www-form-urlencoded"),
 ]
+Pairs = list[tuple[str, str]]
 
 
 class RestApi(APIGateway):
-    shape: type = RestEvent
+    @cached_property
+    def body(self) -> bytes:
+        return super().body
 
     @cached_property
     def scope(self) -> Scope:
-        scope = super().scope
-        if lists := self.event.get("multiValueHeaders"):  # Mangum joins the values of one name
-            scope["headers"] = [[name.lower().encode(), each.encode()] for name in lists for each in lists[name]]
-        return _set_paths(scope, *self._split_path())
-
-    def _split_path(self) -> tuple[str, str]:
-        """The stage, or the base path of a custom domain, and the application's path behind it."""
-        path, public_path = self.event["path"], self.event["requestContext"].get("path")
-        if not public_path:  # the guide's event has none
-            return "", path
-        if path != public_path:  # only the public path has the stage
-            return _remove_end(public_path, path), path
-        # Behind a custom domain both begin with the base path. The resource does not.
-        parameters = self.event.get("pathParameters") or {}
-        resource = self.event["resource"]
-        # count: a caller could write an event with thousands of long parameters.
-        own_path = re.sub(r"{([^{}+]*)\+?}", lambda name: parameters.get(name[1], name[0]), resource, count=10)
-        base_path = _remove_end(path, own_path) or _remove_end(unquote(path), own_path)
-        return base_path, path.removeprefix(base_path)
-
-    @property
-    def caller(self) -> str | None:
-        """The ARN of the caller, from the proxy integration. Through POST the API's validator refuses such an event."""
-        identity = self.event["requestContext"].get("identity", {})
-        return identity.get("userArn") if "pathParameters" in self.event else None
+        event, headers = self.event, read_pairs(self.event, "Headers")
+        query = urlencode(read_pairs(event, "QueryStringParameters"))
+        client = event["requestContext"].get("identity", {}).get("sourceIp")
+        return make_scope(self, event["httpMethod"], split_rest_path(event), query, headers, client)
 
 
 class HttpApi(HTTPGateway):
-    shape: type = HttpEvent
-    caller = None
+    """Format 2.0. Function URLs send it as well."""
 
     @classmethod
     def infer(cls, event: LambdaEvent, context: LambdaContext, config: LambdaConfig) -> bool:
@@ -58,30 +39,53 @@ class HttpApi(HTTPGateway):
 
     @cached_property
     def scope(self) -> Scope:
-        context = self.event["requestContext"]
-        path, stage = context["http"]["path"], f"/{context.get('stage')}"
-        root = stage if f"{path}/".startswith(f"{stage}/") else ""
-        return _set_paths(super().scope, root, path.removeprefix(root))
+        event, http = self.event, self.event["requestContext"]["http"]
+        headers = list(event["headers"].items())
+        if event.get("cookies"):
+            headers.append(("cookie", "; ".join(event["cookies"])))
+        path = split_http_path(event)
+        return make_scope(self, http["method"], path, event["rawQueryString"], headers, http["sourceIp"])
 
 
 class LoadBalancer(ALB):
-    shape: type = AlbEvent
-    caller = None
-
     @cached_property
     def scope(self) -> Scope:
-        return _set_paths(super().scope, "", self.event["path"])
+        event, headers = self.event, read_pairs(self.event, "Headers")
+        # The load balancer does not decode the query.
+        query = "&".join(f"{name}={value}" for name, value in read_pairs(event, "QueryStringParameters"))
+        # It appends its client's address, perhaps with a port. A health check has none.
+        client = dict(headers).get("x-forwarded-for", "").rpartition(",")[2]
+        if client.count(":") == 1 or "]" in client:
+            client = client.rpartition(":")[0]
+        return make_scope(self, event["httpMethod"], ("", event["path"]), query, headers, client.strip(" []"))
 
 
-def _remove_end(path: str, end: str) -> str:
-    """The path without this end, or nothing if it ends otherwise."""
-    path, end = path.rstrip("/"), end.rstrip("/")
-    return path.removesuffix(end) if path.endswith(end) else ""
+def read_pairs(event: LambdaEvent, kind: str) -> Pairs:
+    """Every value of every header, or of every name in the query. An event has lists, or one value each, or both."""
+    lists, singles = event.get(f"multiValue{kind}") or {}, event.get(kind[0].lower() + kind[1:]) or {}
+    pairs = [(name, value) for name, values in lists.items() for value in values]
+    return pairs + [(name, value) for name, value in singles.items() if name not in lists]
 
 
-def _set_paths(scope: Scope, root: str, path: str) -> Scope:
-    """As an ASGI server does: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope"""
-    whole = root + (path or "/")
-    scope["root_path"], scope["path"] = root, unquote(whole)
-    scope["raw_path"] = quote(whole, safe="/%:@!$&'()*+,;=~").encode()
-    return scope
+def make_scope(
+    source: Any, method: str, split_path: tuple[str, str], query: str, pairs: Pairs, client: str | None
+) -> Scope:
+    """https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope"""
+    headers = [(name.lower().encode(), value.encode()) for name, value in pairs]
+    by_name = dict(headers)
+    if b"content-length" not in by_name and source.event.get("body"):  # REST APIs leave it out, and WSGI needs it
+        headers.append((b"content-length", b"%d" % len(source.body)))
+    scheme, port = ("http", 80) if by_name.get(b"x-forwarded-proto") == b"http" else ("https", 443)
+    host = source.event["requestContext"].get("domainName") or "localhost"  # where no Host header names one
+    root_path, path = (quote(each, f"{SAFE}%") for each in split_path)
+    path = root_path + (path or "/")
+    scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.0"}, "http_version": "1.1"}
+    scope |= {
+        "method": method.upper(),
+        "scheme": scheme,
+        "server": (host, port),
+        "client": (client, 0) if client else None,
+    }
+    scope |= {"root_path": unquote(root_path), "path": unquote(path), "raw_path": path.encode()}
+    scope |= {"query_string": query.encode(), "headers": headers}
+    return scope | {"aws.event": source.event, "aws.context": source.context}

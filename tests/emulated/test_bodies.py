@@ -13,9 +13,9 @@ from helpers import ROOT, run_make
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 FUNCTION = """
 from every_feature import make_app
-from app.aws_lambda import create_handler
+from behind_lambda import make_handler
 
-handler = create_handler(make_app())
+handler = make_handler(make_app())
 """
 
 
@@ -29,6 +29,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             for path in (ROOT / "app").rglob("*.py"):
                 file.write(path, path.relative_to(ROOT))
             file.write(ROOT / "tests/unit/every_feature.py", "every_feature.py")
+            file.write(ROOT / "tests/behind_lambda.py", "behind_lambda.py")
             file.writestr("function.py", FUNCTION)
         role = connect(emulator, "iam").create_role(RoleName="bodies", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         functions = connect(emulator, "lambda")

@@ -92,20 +92,11 @@ def test_container_answers_400_to_json_that_is_no_event(container: str, event: A
     assert invoke(container, event)["statusCode"] == 400
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"body": "a" * 6_000_000}, 200),
-        ({"path": "%" * 6_000_000}, 400),
-        ({"multiValueQueryStringParameters": {"a": ["%"] * 1_200_000}}, 400),
-        ({"multiValueHeaders": {"a": [1] * 2_000_000}}, 400),
-    ],
-)
-def test_container_answers_the_largest_event_in_little_memory(image: str, change: dict[str, Any], status: int) -> None:
+def test_container_answers_the_largest_event_in_little_memory(image: str) -> None:
     """Lambda accepts 6 MB. Here the emulator and the caller hold copies in the container, so it gets 256 MB."""
     with running_container(image, memory="256m") as name:
-        answer = invoke(name, {**load_event("guide"), **change})
-        assert (answer["statusCode"], inspect(name, ".State.OOMKilled")) == (status, "false")
+        answer = invoke(name, {**load_event("guide"), "body": "a" * 6_000_000})
+        assert (answer["statusCode"], inspect(name, ".State.OOMKilled")) == (200, "false")
 
 
 def test_container_ends_at_once_at_sigterm(image: str) -> None:

@@ -40,7 +40,7 @@ def test_run_lambda_names_a_taken_port_and_the_setting(offset: int) -> None:
 
 def test_run_lambda_explains_a_crash_by_requests_at_once(tmp_path: Path) -> None:
     port, log = find_free_port(), tmp_path / "log"
-    message = "The emulator crashed: it takes one request at a time. Run the target again\n"
+    message = "It crashed: it takes one request at a time. Run the target again\n"
 
     def call(_: int) -> None:
         with suppress(httpx.HTTPError):

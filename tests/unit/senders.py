@@ -5,6 +5,7 @@ import http.client
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -77,13 +78,14 @@ def collect(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def make_rest_event(request: Request, base_path: str = "") -> dict[str, Any]:
-    """The proxy event of a REST API at its stage, or at a custom domain with a base path."""
+    """The proxy event of a REST API at its stage, or at a custom domain with a base path. Paths stay encoded."""
     path, _, query = request.target.partition("?")
     queries = collect(parse_qsl(query, keep_blank_values=True))
-    headers = collect(request.all_headers)
+    # A REST API hands on no length, and encodes every body.
+    headers = collect([(name, value) for name, value in request.all_headers if name != "Content-Length"])
     event = load_event("rest_api")
     event["requestContext"]["path"] = (base_path or STAGE) + path
-    proxy = unquote(path).strip("/")
+    proxy = path.removeprefix("/").removesuffix("/")
     return event | {
         "resource": "/{proxy+}" if proxy else "/",
         "pathParameters": {"proxy": proxy} if proxy else None,
@@ -98,15 +100,12 @@ def make_rest_event(request: Request, base_path: str = "") -> dict[str, Any]:
     }
 
 
-def make_base_path_event(request: Request) -> dict[str, Any]:
-    return make_rest_event(request, "/shop/v1")
-
-
-def make_http_event(request: Request, name: str = "http_api") -> dict[str, Any]:
+def make_format_2_event(request: Request, name: str) -> dict[str, Any]:
+    """http.path is decoded, and loses its last slash."""
     path, _, query = request.target.partition("?")
     headers = collect([(name.lower(), value) for name, value in request.all_headers])
     event = load_event(name)
-    event["requestContext"]["http"] |= {"method": request.method, "path": path}
+    event["requestContext"]["http"] |= {"method": request.method, "path": unquote(path).rstrip("/") or "/"}
     cookies = headers.pop("cookie", None)
     return event | {
         "rawPath": path,
@@ -118,8 +117,18 @@ def make_http_event(request: Request, name: str = "http_api") -> dict[str, Any]:
     }
 
 
+def make_http_event(request: Request, base_path: str = "") -> dict[str, Any]:
+    """An HTTP API decodes rawPath as well. At a custom domain the base path stands in front."""
+    event = make_format_2_event(request, "http_api")
+    proxy = unquote(event["rawPath"]).removeprefix("/").removesuffix("/")
+    event |= {"routeKey": "ANY /{proxy+}", "pathParameters": {"proxy": proxy}} if proxy else {"routeKey": "ANY /"}
+    event["rawPath"] = base_path + unquote(event["rawPath"])
+    event["requestContext"]["http"]["path"] = base_path + event["requestContext"]["http"]["path"]
+    return event
+
+
 def make_function_url_event(request: Request) -> dict[str, Any]:
-    return make_http_event(request, "function_url")
+    return make_format_2_event(request, "function_url")
 
 
 def make_alb_event(request: Request, name: str = "alb") -> dict[str, Any]:
@@ -132,10 +141,6 @@ def make_alb_event(request: Request, name: str = "alb") -> dict[str, Any]:
         return event | {"multiValueHeaders": headers, "multiValueQueryStringParameters": queries}
     event["headers"] = {name: values[-1] for name, values in headers.items()}
     return event | {"queryStringParameters": {name: values[-1] for name, values in queries.items()}}
-
-
-def make_multi_value_alb_event(request: Request) -> dict[str, Any]:
-    return make_alb_event(request, "alb_multi_value")
 
 
 def read_answer(answer: dict[str, Any]) -> Response:
@@ -151,9 +156,10 @@ def read_answer(answer: dict[str, Any]) -> Response:
 # How each service makes an event of a request, and the root path that its clients see.
 SERVICES: dict[str, tuple[Callable[[Request], dict[str, Any]], str]] = {
     "REST API": (make_rest_event, STAGE),
-    "REST API with a base path": (make_base_path_event, "/shop/v1"),
+    "REST API with a base path": (partial(make_rest_event, base_path="/shop/v1"), "/shop/v1"),
     "HTTP API": (make_http_event, ""),
+    "HTTP API with a base path": (partial(make_http_event, base_path="/shop/v1"), "/shop/v1"),
     "function URL": (make_function_url_event, ""),
     "load balancer": (make_alb_event, ""),
-    "load balancer with lists": (make_multi_value_alb_event, ""),
+    "load balancer with lists": (partial(make_alb_event, name="alb_multi_value"), ""),
 }

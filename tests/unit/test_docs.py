@@ -5,13 +5,13 @@ import re
 from typing import Annotated, Any
 
 import pytest
+from behind_lambda import make_handler
 from fastapi import Depends, FastAPI, Request
 from helpers import ROOT, load_event
 from pictures import ANOTHER_TERMINAL, API, DOCS, READMES, find_block, hide_variable, read_picture
 from test_same_as_uvicorn import DIFFERENCES, NOT_COMPARED
 
 from app.app import app
-from app.aws_lambda import create_handler
 
 GUIDE = (ROOT / "README.md").read_text()
 README = "".join((ROOT / name).read_text() for name in READMES)
@@ -162,6 +162,6 @@ def test_readmes_dependency_reads_the_caller() -> None:
     async def read(caller: Annotated[str | None, Depends(names["get_caller"])]) -> str | None:
         return caller
 
-    answer = create_handler(app)(load_event("rest_api"), None)
+    answer = make_handler(app)(load_event("rest_api"), None)
     assert json.loads(answer["body"]) == "arn:aws:iam::123456789012:user/hello-lambda-invoker"
-    assert create_handler(app)(load_event("guide"), None)["body"] == "null"
+    assert make_handler(app)(load_event("guide"), None)["body"] == "null"

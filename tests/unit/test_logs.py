@@ -8,14 +8,29 @@ from typing import Any
 
 import httpx
 import pytest
+from forked_python import run_forked
 from helpers import load_event, run_python, running, wait_for
 from rehearse import find_free_port
 
 GUIDE = load_event("guide")
-# In a file of its own: of code that has no source nothing could print the values.
-FAILING_ROUTE = """
-from app.app import app
+# The routes of the tests, in an application that is put together as app/app.py does.
+APP = """
+import json, logging
+from types import SimpleNamespace
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.responses import JSONResponse
+from loguru import logger
+from app.aws_lambda import configure_logging
+from behind_lambda import make_handler
 
+configure_logging()
+app = FastAPI()
+
+@app.get("/hello/")
+async def say_hello():
+    pass
+"""
+FAILING_ROUTE = """
 @app.get("/fail")
 async def fail():
     password = "hunter" + str(2)
@@ -23,30 +38,24 @@ async def fail():
 """
 
 
-def invoke(*events: Any, setup: str = "", **environment: str) -> str:
-    """Returns the lines that an execution environment of Lambda writes while it handles the events."""
+def invoke(*events: Any, setup: str = "", **environment: str) -> list[dict[str, Any]]:
+    """The lines that an execution environment of Lambda writes while it handles the events."""
     code = f"""
-import json, logging
-from types import SimpleNamespace
-from loguru import logger
-from app.app import app, handler
+{APP}
 {setup}
+handler = make_handler(app)
 context = SimpleNamespace(aws_request_id="8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10")
 for event in json.loads({json.dumps(events)!r}):
     handler(event, context)
 """
-    process = run_python(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda", **environment)
+    process = run_forked(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda", **environment)
     assert (process.returncode, process.stderr) == (0, "")
-    return process.stdout
-
-
-def invoke_and_parse(*events: Any, setup: str = "", **environment: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in invoke(*events, setup=setup, **environment).splitlines()]
+    return [json.loads(line) for line in process.stdout.splitlines()]
 
 
 def test_lambda_log_is_one_flat_json_line_per_request() -> None:
     rest_event = load_event("rest_api")
-    first, second = invoke_and_parse(
+    first, second = invoke(
         {**GUIDE, "headers": {"x-correlation-id": "mine"}},
         {**rest_event, "multiValueHeaders": {"x-correlation-id": ["yours"]}, "path": "/nothing"},
     )
@@ -78,120 +87,86 @@ def test_lambda_log_is_one_flat_json_line_per_request() -> None:
 
 
 def test_lambda_log_has_the_timestamp_in_utc_wherever_it_runs() -> None:
-    (line,) = invoke_and_parse(GUIDE, TZ="Asia/Tokyo")
+    (line,) = invoke(GUIDE, setup="import time; time.tzset()", TZ="Asia/Tokyo")
     assert abs(datetime.fromisoformat(line["timestamp"]).timestamp() - datetime.now().timestamp()) < 60
 
 
 def test_lambda_log_of_a_refused_event_is_one_line() -> None:
-    (line,) = invoke_and_parse({"headers": {"x-correlation-id": "mine"}, "requestContext": {"requestId": "theirs"}})
+    (line,) = invoke({"headers": {"x-correlation-id": "mine"}, "requestContext": {"requestId": "theirs"}})
     assert (line["level"], line["status"], line["correlation_id"]) == ("WARNING", 400, "mine")
-    assert (line["method"], line["path"], line["api_gateway_request_id"]) == (None, None, "theirs")
+    assert line["api_gateway_request_id"] == "theirs"
 
 
 def test_log_of_an_exception_is_one_line_without_values(tmp_path: Path) -> None:
-    (tmp_path / "failing.py").write_text(FAILING_ROUTE)
-    setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import failing"
+    """In a file of its own: of code that has no source nothing could print the values."""
+    (tmp_path / "failing.py").write_text(APP + FAILING_ROUTE)
+    setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from failing import app"
     event = {**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}
-    output = invoke(event, setup=setup)
-    (line,) = (json.loads(line) for line in output.splitlines())
+    (line,) = invoke(event, setup=f"logger.remove(); {setup}")
     assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
     assert line["exception"].startswith("Traceback (most recent call last):\n")
     assert "len(password)" in line["exception"]
     assert line["exception"].endswith("RuntimeError: failed with a password of 7 letters\n")
-    assert "hunter2" not in output
+    assert "hunter2" not in str(line)
 
-    code = f"{setup}\nfrom app.app import handler\nhandler({event!r}, None)"
-    elsewhere = run_python(code).stdout
+    elsewhere = run_forked(
+        f"{setup}\nfrom behind_lambda import make_handler\nmake_handler(app)({event!r}, None)"
+    ).stdout
     assert "len(password)" in elsewhere
     assert "hunter2" not in elsewhere
 
 
 def test_log_of_an_exception_that_the_application_answers_itself_has_the_traceback() -> None:
     setup = """
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from app.aws_lambda import create_handler
-app = FastAPI()
-
-@app.get("/fail")
-async def fail():
-    raise RuntimeError("failed")
-
 @app.exception_handler(Exception)
 async def answer(request, error):
     return JSONResponse({"mine": True}, status_code=503)
-
-handler = create_handler(app)
 """
-    (line,) = invoke_and_parse({**GUIDE, "path": "/fail"}, setup=setup)
+    (line,) = invoke({**GUIDE, "path": "/fail"}, setup=FAILING_ROUTE + setup)
     assert (line["level"], line["status"]) == ("ERROR", 503)
-    assert line["exception"].endswith("RuntimeError: failed\n")
+    assert line["exception"].endswith("letters\n")
 
 
 def test_log_of_a_long_exception_is_cut() -> None:
-    setup = """
-@app.get("/fail")
-async def fail():
-    raise RuntimeError("a" * 5_000_000)
-"""
-    (line,) = invoke_and_parse({**GUIDE, "path": "/fail"}, setup=setup)
+    setup = FAILING_ROUTE.replace("failed with", "a" * 70_000)
+    (line,) = invoke({**GUIDE, "path": "/fail"}, setup=setup)
     assert len(line["exception"]) == 64 * 1024
 
 
 def test_log_of_a_background_task_that_fails_has_the_status_that_the_client_got() -> None:
     setup = """
-from fastapi import BackgroundTasks
-
 @app.get("/later")
 async def work_later(tasks: BackgroundTasks):
     tasks.add_task(lambda: 1 / 0)
 """
-    (line,) = invoke_and_parse({**GUIDE, "path": "/later"}, setup=setup)
+    (line,) = invoke({**GUIDE, "path": "/later"}, setup=setup)
     assert (line["level"], line["status"]) == ("ERROR", 200)
     assert line["exception"].endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_log_of_an_answer_that_is_too_large_is_one_line() -> None:
-    setup = """
-@app.get("/large")
-async def read():
-    return "a" * 7_000_000
-"""
-    (line,) = invoke_and_parse({**GUIDE, "path": "/large"}, setup=setup)
-    assert (line["level"], line["status"], line["message"]) == ("ERROR", 500, "GET /large 500")
-    assert "Lambda returns at most 6291456." in line["exception"]
-
-
-def test_lambda_log_names_the_caller_of_a_proxy_integration_only() -> None:
-    """In the event of POST the caller would write it."""
-    forged = {**GUIDE, "requestContext": {"identity": {"userArn": "arn:forged"}}}
-    proxied, posted = invoke_and_parse(load_event("rest_api"), forged)
-    assert proxied["caller"] == "arn:aws:iam::123456789012:user/hello-lambda-invoker"
-    assert "caller" not in posted
-
-
 def test_lambda_log_has_the_path_without_the_stage() -> None:
-    (line,) = invoke_and_parse(load_event("rest_api"))
+    (line,) = invoke(load_event("rest_api"))
     assert (line["path"], line["message"]) == ("/hello/", "GET /hello/ 200")
 
 
 def test_lambda_log_holds_no_header_no_query_and_no_body_at_any_level() -> None:
     headers = {"authorization": "hunter2", "x-amz-security-token": "hunter2"}
     query = {"multiValueQueryStringParameters": {"key": ["hunter2"]}, "queryStringParameters": {"key": "hunter2"}}
-    output = invoke({**load_event("rest_api"), **query, "headers": headers, "body": "hunter2"}, LOG_LEVEL="TRACE")
-    assert '"message": "GET /hello/ 200"' in output
-    assert "hunter2" not in output
+    event = {**load_event("rest_api"), **query, "headers": headers, "body": "hunter2"}
+    lines = invoke(event, {**event, "resource": None}, LOG_LEVEL="TRACE")
+    assert [line["status"] for line in lines if "status" in line] == [200, 400]
+    assert "hunter2" not in str(lines)
 
 
 def test_lambda_log_keeps_a_long_path_short() -> None:
-    (line,) = invoke_and_parse({**GUIDE, "path": "/" + "a" * 50_000})
+    (line,) = invoke({**GUIDE, "path": "/" + "a" * 50_000})
     assert (len(line["path"]), line["status"]) == (1024, 404)
 
 
 def test_lambda_log_cannot_be_forged_by_a_newline() -> None:
     forged = '/a\n{"level": "ERROR"}\r\u2028\x85b'
     event = {**GUIDE, "path": forged, "headers": {"user-agent": "a\nb", "x-correlation-id": "a\nb"}}
-    (line,) = invoke_and_parse(event)
+    (line,) = invoke(event)
     assert line["path"] == forged
     assert "\n" not in line["correlation_id"]
 
@@ -207,47 +182,69 @@ async def talk():
     except ZeroDivisionError:
         logging.getLogger("a.library").exception("from an exception")
     logger.info("from loguru {not a field}")
+    logger.bind(size={1}, level="mine").info("no word of JSON, and no name of ours")
+    logging.raiseExceptions = False
+    logging.getLogger("a.library").warning("%d of them", "x")
 """
     event = {**GUIDE, "path": "/talk", "headers": {"x-correlation-id": "mine"}}
-    lines = invoke_and_parse(event, setup=setup)
+    lines = invoke(event, setup=setup)
     assert [(line["level"], line["message"], line["correlation_id"]) for line in lines] == [
         ("WARNING", "from logging", "mine"),
         ("ERROR", "from an exception", "mine"),
         ("INFO", "from loguru {not a field}", "mine"),
+        ("INFO", "no word of JSON, and no name of ours", "mine"),
         ("INFO", "GET /talk 200", "mine"),
     ]
-    assert ["exception" in line for line in lines] == [False, True, False, False]
+    assert ["exception" in line for line in lines] == [False, True, False, False, False]
+    assert lines[3]["size"] == "{1}"
 
 
-def test_lambda_log_takes_a_value_that_json_has_no_word_for() -> None:
-    setup = """
-@app.get("/bind")
-async def bind():
-    logger.bind(size={1}).info("bound")
+# Each adds a log handler as its own documentation shows, above or below the application.
+OWN_HANDLERS = {
+    "loguru": 'logger.add({file!r}, format="own {{message}}")',
+    "the standard library": "logging.getLogger().addHandler(logging.FileHandler({file!r}))",
+    "a dictConfig": """
+import logging.config
+logging.config.dictConfig({{
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {{"own": {{"class": "logging.FileHandler", "filename": {file!r}}}}},
+    "loggers": {{"own": {{"handlers": ["own"]}}}},
+}})""",
+}
+
+
+@pytest.mark.parametrize("kind", OWN_HANDLERS)
+def test_log_handler_of_the_application_stays(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    setup = OWN_HANDLERS[kind].format(file=str(file))
+    talk = "\nlogging.getLogger('own').warning('a library talks')"
+    assert [line["message"] for line in invoke(setup=setup + talk)] == ["a library talks"]
+    assert "a library talks" in file.read_text()
+
+
+def test_log_handler_that_was_there_before_stays_and_that_of_lambda_goes(tmp_path: Path) -> None:
+    """As the runtime client and an automatic instrumentation add them, before the function's module is imported."""
+    file = tmp_path / "log"
+    code = f"""
+import logging
+from awslambdaric.bootstrap import LambdaLoggerHandler
+logging.getLogger().addHandler(LambdaLoggerHandler(None))
+logging.getLogger().addHandler(logging.FileHandler({str(file)!r}))
+import app.app
+print([type(handler).__name__ for handler in logging.getLogger().handlers])
 """
-    line, _ = invoke_and_parse({**GUIDE, "path": "/bind"}, setup=setup)
-    assert (line["message"], line["size"]) == ("bound", "{1}")
-
-
-def test_log_call_that_is_wrong_fails_no_request() -> None:
-    setup = """
-@app.get("/mistake")
-async def mistake():
-    logging.raiseExceptions = False
-    logging.getLogger("a.library").warning("%d of them", "x")
-"""
-    (line,) = invoke_and_parse({**GUIDE, "path": "/mistake"}, setup=setup)
-    assert (line["message"], line["status"]) == ("GET /mistake 200", 200)
+    process = run_python(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda")
+    assert (process.stdout, process.stderr) == ("['FileHandler', 'LoguruHandler']\n", "")
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("INFO", 1), ("", 1), ("WARNING", 0)])
 def test_log_level_is_read_from_the_environment(level: str, lines: int) -> None:
-    messages = [line["message"] for line in invoke_and_parse(GUIDE, LOG_LEVEL=level)]
-    assert messages.count("GET /hello/ 200") == lines
+    assert [line["message"] for line in invoke(GUIDE, LOG_LEVEL=level)].count("GET /hello/ 200") == lines
 
 
 def test_log_level_that_is_wrong_fails_at_start_with_the_right_ones() -> None:
-    process = run_python("import app.app", LOG_LEVEL="chatty")
+    process = run_forked("import app.app", LOG_LEVEL="chatty")
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (
         "ValueError: LOG_LEVEL=CHATTY is not a log level: "
@@ -259,34 +256,22 @@ def test_uvicorn_log_is_readable_with_one_line_per_request(tmp_path: Path) -> No
     port = find_free_port()
     log = tmp_path / "log"
     with running([sys.executable, "-m", "uvicorn", "app.app:app", "--port", str(port)], log=log):
-        wait_for(f"http://127.0.0.1:{port}/hello/")
+        wait_for(f"http://127.0.0.1:{port}/nothing")
         httpx.get(f"http://127.0.0.1:{port}/a%0aINFO%1b[31m", headers={"x-correlation-id": "mine"})
     lines = [line for line in log.read_text().splitlines() if "mine" in line]
     assert [line.split(" | ")[1:] for line in lines] == [["INFO    ", r"mine - GET /a\nINFO\x1b[31m 404"]]
     assert "| INFO     | - - Application startup complete." in log.read_text()
 
 
-def test_application_that_is_mounted_in_another_logs_one_line(tmp_path: Path) -> None:
-    code = """
-import httpx, asyncio
-from fastapi import FastAPI
-from app.app import app
-from app.aws_lambda import log_requests
-outer = FastAPI()
-outer.mount("/inner", app)
-log_requests(outer)
-
-async def call():
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(outer), base_url="http://test") as client:
-        return await client.get("/inner/hello/")
-
-response = asyncio.run(call())
-assert response.status_code == 200
-assert len(response.headers.get_list("x-correlation-id")) == 1
+def test_application_that_is_mounted_in_another_logs_one_line() -> None:
+    setup = """
+inner = app
+make_handler(inner)
+app = FastAPI()
+app.mount("/inner", inner)
 """
-    process = run_python(code)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.count(" - GET /inner/hello/ 200\n") == 1
+    (line,) = invoke({**GUIDE, "path": "/inner/hello/", "headers": {"x-correlation-id": "mine"}}, setup=setup)
+    assert (line["message"], line["correlation_id"]) == ("GET /inner/hello/ 200", "mine")
 
 
 @pytest.mark.parametrize(("no_color", "shown"), [("", "\x1b[1mERROR"), ("1", "ERROR    | - - 1\n")])

@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from behind_lambda import make_handler
 from every_feature import PNG, make_app, make_app_with_own_500
 from senders import SERVICES, Request, Response, read_answer, running_uvicorn
 
-from app.aws_lambda import create_handler, log_requests
+from app.aws_lambda import RequestLog
 
 JSON = (("Content-Type", "application/json"),)
 BOUNDARY = "a-boundary"
@@ -73,7 +74,8 @@ REQUESTS = {
     },
 }
 
-FORMAT_2 = ("HTTP API", "function URL")
+HTTP_API = ("HTTP API", "HTTP API with a base path")
+FORMAT_2 = (*HTTP_API, "function URL")
 # Each difference, with its reason, its requests, and the services behind which they get another answer.
 DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
     "Repeated headers and query values may be joined or lost": (
@@ -92,6 +94,10 @@ DIFFERENCES: dict[str, tuple[str, list[tuple[str, tuple[str, ...]]]]] = {
                 ("REST API", "REST API with a base path", "load balancer", "load balancer with lists"),
             ),
         ],
+    ),
+    "HTTP APIs decode the path": (
+        "`%2F` arrives as `/`, and `raw_path` is encoded again",
+        [("an encoded slash in the path", HTTP_API)],
     ),
     "An answer without a content type gets one": (
         "Format 2.0 makes it `application/json`",
@@ -113,7 +119,10 @@ NOT_COMPARED = {
     "WebSockets do not work",
     "An answer has at most 6 MB, measured after base64 encoding",
     "A request has at most 28 s",
+    "An upload has at most about 4.5 MB",
     "`Authorization` belongs to SigV4",
+    "`WWW-Authenticate` has another name",
+    "A query may be spelled in another way",
     "A browser's preflight request gets 403",
 }
 
@@ -144,16 +153,14 @@ def uvicorns(make: Any) -> Iterator[dict[str, Callable[[Request], Response]]]:
         servers = {}
         for root_path in {root_path for _, root_path in SERVICES.values()}:
             app = make()
-            log_requests(app)
+            app.middleware_stack = RequestLog(app.build_middleware_stack())
             servers[root_path] = stack.enter_context(running_uvicorn(app, root_path))
         yield servers
 
 
 @pytest.fixture(scope="module")
 def handler(make: Any) -> Any:
-    app = make()
-    log_requests(app)
-    return create_handler(app)
+    return make_handler(make())
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -1,0 +1,168 @@
+"""What the handler makes of an application's response, where Mangum alone would not do what a server does."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from behind_lambda import make_handler
+from fastapi import FastAPI
+from helpers import load_event
+from loguru import logger
+from starlette.responses import Response, StreamingResponse
+
+from app.aws_lambda import response
+
+GUIDE = load_event("guide") | {"headers": {"x-correlation-id": "mine"}}
+
+
+def respond(*messages: dict[str, Any]) -> Callable[..., Any]:
+    """An application that sends these messages."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            for message in messages:
+                await send(message)
+
+    return app
+
+
+def start(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": 200, "headers": list(headers)}
+
+
+def make_body(body: bytes, *, more_body: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more_body}
+
+
+TEXT = (b"content-type", b"text/plain")
+
+
+def count_lines(app: Any) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    """The answer to the guide's event, and the level and status of each line in the log."""
+    lines: list[tuple[str, int]] = []
+    number = logger.add(lambda line: lines.append((line.record["level"].name, line.record["extra"]["status"])))
+    answer = make_handler(app)(GUIDE, None)
+    logger.remove(number)
+    return answer, lines
+
+
+def check_500(app: Any, level: str = "ERROR") -> None:
+    answer, lines = count_lines(app)
+    assert (answer["statusCode"], answer["body"]) == (500, "Internal Server Error")
+    headers = {"content-length": "21", "content-type": "text/plain; charset=utf-8", "x-correlation-id": "mine"}
+    assert (answer["headers"], lines) == (headers, [(level, 500)])
+
+
+@pytest.mark.parametrize("messages", [[], [start()], [start(), make_body(b"a part", more_body=True)]])
+def test_response_that_does_not_end_becomes_500_and_one_line(messages: list[dict[str, Any]]) -> None:
+    check_500(respond(*messages))
+
+
+def test_response_without_a_start_becomes_500_and_one_line() -> None:
+    check_500(respond(make_body(b"no start")))
+
+
+@pytest.mark.parametrize("value", [b"1\r\na: b", b"1\n", b"\r", b"\0"])
+def test_header_value_that_http_does_not_allow_becomes_500_and_one_line(value: bytes) -> None:
+    check_500(respond(start((b"x-a", value)), make_body(b"")))
+
+
+@pytest.mark.parametrize("name", [b"x\r\na", "x-é".encode(), b"", b"x a"])
+def test_header_name_that_http_does_not_allow_becomes_500_and_one_line(name: bytes) -> None:
+    check_500(respond(start((name, b"1")), make_body(b"")))
+
+
+def test_stream_that_breaks_off_becomes_500_and_one_line() -> None:
+    async def break_off() -> AsyncIterator[bytes]:
+        yield b"the first part"
+        raise RuntimeError("hunter2")
+
+    app = FastAPI()
+    app.get("/hello/")(lambda: StreamingResponse(break_off()))
+    check_500(app)
+
+
+def test_response_without_headers_gets_the_correlation_id() -> None:
+    app = respond({"type": "http.response.start", "status": 204}, {"type": "http.response.body"})
+    answer = make_handler(app)(GUIDE, None)
+    assert (answer["statusCode"], answer["headers"]) == (204, {"x-correlation-id": "mine"})
+
+
+def test_header_may_have_a_tab_and_latin_1() -> None:
+    answer = make_handler(respond(start((b"X-Name", "grö\tße".encode("latin-1"))), make_body(b"")))(GUIDE, None)
+    assert (answer["statusCode"], answer["headers"]["x-name"]) == (200, "grö\tße")
+
+
+@pytest.mark.parametrize("name", ["guide", "function_url", "alb"])
+def test_response_to_head_has_no_body(name: str) -> None:
+    event = load_event(name) | {"httpMethod": "HEAD"}
+    if "http" in event["requestContext"]:
+        event["requestContext"]["http"]["method"] = "HEAD"
+    answer = make_handler(respond(start(TEXT, (b"content-length", b"5")), make_body(b"hello")))(event, None)
+    assert (answer["statusCode"], answer["body"], answer["headers"]["content-length"]) == (200, "", "5")
+
+
+def test_receive_repeats_the_disconnect() -> None:
+    received = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await respond(start(), make_body(b""))(scope, receive, send)
+            received.extend([(await asyncio.wait_for(receive(), 5))["type"] for _ in range(4)])
+
+    assert make_handler(app)(GUIDE, None)["statusCode"] == 200
+    assert received == ["http.request", "http.disconnect", "http.disconnect", "http.disconnect"]
+
+
+MB = 1_000_000
+ESCAPED, PLAIN = True, False  # whether Lambda's runtime client escapes all but ASCII
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "escaped", "status"),
+    [
+        (b"text/plain", b"a" * int(6.28 * MB), PLAIN, 200),
+        (b"text/plain", b"a" * int(6.3 * MB), PLAIN, 500),
+        (b"application/json", b'"' * int(3.14 * MB), PLAIN, 200),
+        (b"application/json", b'"\n' * int(1.6 * MB), PLAIN, 500),
+        (b"text/plain", b"\x01" * int(1.04 * MB), PLAIN, 200),
+        (b"text/plain", b"\x01" * int(1.06 * MB), PLAIN, 500),
+        (b"text/plain", "é".encode() * int(3.1 * MB), PLAIN, 200),
+        (b"text/plain", "é".encode() * int(1.04 * MB), ESCAPED, 200),
+        (b"text/plain", "é".encode() * int(1.4 * MB), ESCAPED, 500),
+        (b"image/png", b"\xff" * int(4.7 * MB), PLAIN, 200),
+        (b"image/png", b"\xff" * int(4.8 * MB), PLAIN, 500),
+        (b"text/plain", b"\xff" * int(4.8 * MB), PLAIN, 500),  # Mangum encodes it as base64
+    ],
+)
+def test_answer_has_at_most_what_lambda_returns(
+    content_type: bytes, body: bytes, escaped: bool, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response, "ESCAPES_UNICODE", escaped)
+    answer, lines = count_lines(respond(start((b"content-type", content_type)), make_body(body)))
+    assert (answer["statusCode"], lines) == (status, [("INFO" if status == 200 else "ERROR", status)])
+    assert len(json.dumps(answer, ensure_ascii=escaped).encode()) <= 6 * 1024 * 1024
+    if status == 500:
+        assert answer["body"].startswith("The response has ")
+        assert answer["body"].endswith(" bytes. Lambda returns at most 6291456.")
+
+
+def test_application_answers_every_exception_itself() -> None:
+    app = FastAPI()
+
+    @app.get("/hello/")
+    async def fail() -> None:
+        raise RuntimeError
+
+    @app.exception_handler(Exception)
+    async def answer(request: object, error: Exception) -> Response:
+        return Response(type(error).__name__, status_code=503, media_type="text/plain")
+
+    response = make_handler(app)(GUIDE, None)
+    assert (response["statusCode"], response["body"], response["headers"]["x-correlation-id"]) == (
+        503,
+        "RuntimeError",
+        "mine",
+    )
