@@ -99,7 +99,7 @@ def test_rest_api_tells_the_root_path(change: dict[str, Any], root_path: str, pa
         ("$default", None, "a1b2c3d4e5", "test", "/test/hello/", "/test"),
         ("ANY /{proxy+}", {"proxy": "hello"}, "a1b2c3d4e5", "test", "/test/hello/", "/test"),
         ("GET /items/{id}", {"id": "a b"}, "api", "test", "/shop/items/a b", "/shop"),
-        # At a custom domain a stage is not in the path, whatever its name.
+        # At a custom domain a stage is not in the path, also one that is named like a route.
         ("$default", None, "api", "hello", "/hello/", ""),
         ("ANY /{proxy+}", {"proxy": "hello"}, "api", "hello", "/hello/", ""),
     ],
