@@ -6,18 +6,19 @@ FROM public.ecr.aws/lambda/python:${PYTHON_VERSION} AS build
 WORKDIR /build
 
 # Dependencies before code: a change of the code does not install them again. pip accepts only wheels whose hash is in
-# the lock. Installing a wheel runs none of its code. The function needs no programs, no type stubs (.pyi) and no
-# notes for editors (.agents): they go.
+# the lock. Installing a wheel runs none of its code. The function needs no programs, which pip puts into bin.
+# A package may hold templates that are no Python, so a file that does not compile is ignored, as pip ignores it.
+# unchecked-hash: Python need not compare sources, because the files never change.
 COPY requirements.lock ./
 RUN python3 -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
     --target package --requirement requirements.lock \
-  && rm -rf package/bin package/*/*.pyi package/*/*/*.pyi package/*/.agents
-
-COPY app package/app/
+  && rm -rf package/bin \
+  && (python3 -m compileall -qq --invalidation-mode unchecked-hash package || true)
 
 # /var/task is read-only on Lambda: what is not compiled here is compiled again at every cold start.
-# unchecked-hash: Python need not compare sources, because the files never change. chmod: Lambda's user must read them.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash package && chmod -R u=rwX,go=rX package
+# chmod: Lambda's user must read the files.
+COPY app package/app/
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash package/app && chmod -R u=rwX,go=rX package
 
 # The second stage gets the package only, and none of pip's other files.
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION}

@@ -1,10 +1,12 @@
 """The image, built by the Makefile, and run by a Docker engine under Lambda's restrictions."""
 
+import hashlib
 import json
 import re
 import subprocess
 import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from helpers import (
     ROOT,
     load_event,
     read_requirements,
+    run_make,
     running,
     wait_for,
 )
@@ -169,9 +172,9 @@ def test_image_adds_no_program(layers: list[tarfile.TarInfo]) -> None:
     assert programs != []
 
 
-def test_image_adds_no_cache_no_stub_no_link_and_no_secret(layers: list[tarfile.TarInfo]) -> None:
+def test_image_adds_no_cache_no_link_and_no_secret(layers: list[tarfile.TarInfo]) -> None:
     unwanted = re.compile(
-        r"/\.(agents|env|git|aws|ssh|netrc|cache|docker)|/_?cache/|/id_[a-z0-9]+$|\.(pem|key|p12|pfx|crt|h|c|a|o|whl|pyi)$"
+        r"/\.(env|git|aws|ssh|netrc|cache|docker)|/_?cache/|/id_[a-z0-9]+$|\.(pem|key|p12|pfx|crt|h|c|a|o|whl)$"
     )
     assert [entry.name for entry in layers if unwanted.search(f"/{entry.name}")] == []
     assert [entry.name for entry in layers if not (entry.isfile() or entry.isdir())] == []
@@ -195,6 +198,66 @@ for source in pathlib.Path("/var/task").rglob("*.py"):
     assert run_in_image(image, "python3", "-c", code) == ""
     count = "import pathlib; print(len([*pathlib.Path('/var/task').rglob('*.pyc')]))"
     assert int(run_in_image(image, "python3", "-c", count)) > 100
+
+
+# A package that loads its names from its stub, and one with a template that is no Python.
+PACKAGES = {
+    "lazy_names": {
+        "lazy_names/__init__.py": "import pathlib\nstub = pathlib.Path(__file__).with_suffix('.pyi').read_text()\n",
+        "lazy_names/__init__.pyi": "from .names import one as one\n",
+        "lazy_names/.agents/notes.md": "# Notes\n",
+    },
+    "made_projects": {
+        "made_projects/__init__.py": "",
+        "made_projects/templates/main.py": "import {{ cookiecutter.name }}\n",
+    },
+}
+
+
+def write_wheel(folder: Path, name: str, files: dict[str, str]) -> str:
+    """Writes a wheel, and returns its line for requirements.lock."""
+    wheel, info = folder / f"{name}-1-py3-none-any.whl", f"{name}-1.dist-info"
+    metadata = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in (files | metadata).items():
+            archive.writestr(path, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files | metadata))
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"{name} @ file:///build/{wheel.name} --hash=sha256:{digest}\n"
+
+
+def test_image_keeps_every_file_of_a_package_and_builds_around_one_that_does_not_compile(
+    image: str, checkout: Path
+) -> None:
+    lines = [write_wheel(checkout, name, files) for name, files in PACKAGES.items()]
+    with (checkout / "requirements.lock").open("a") as lock:
+        lock.writelines(lines)
+    (checkout / ".dockerignore").write_text("*\n!requirements.lock\n!app\n!*.whl\n")
+    dockerfile = checkout / "Dockerfile"
+    dockerfile.write_text(
+        dockerfile.read_text().replace("COPY requirements.lock ./", "COPY requirements.lock *.whl ./")
+    )
+    own = f"{image}-packages"
+    build = run_make("build_image", "--directory", str(checkout), LOCAL_IMAGE=own)
+    try:
+        assert build.returncode == 0, build.stdout + build.stderr
+        paths = [f"/var/task/{path}" for files in PACKAGES.values() for path in files]
+        missing = f"import os; print([path for path in {paths} if not os.path.isfile(path)])"
+        assert run_in_image(own, "python3", "-c", missing) == "[]\n"
+        code = "import app.cold_start, lazy_names; print(lazy_names.stub)"
+        assert run_in_image(own, "python3", "-c", code) == "from .names import one as one\n\n"
+    finally:
+        subprocess.run(["docker", "rmi", own], capture_output=True, timeout=60)
+
+
+def test_image_is_not_built_around_a_mistake_in_the_application(image: str, checkout: Path) -> None:
+    (checkout / "app/mistake.py").write_text("def (\n")
+    build = run_make("build_image", "--directory", str(checkout), LOCAL_IMAGE=f"{image}-mistake")
+    assert build.returncode == 2
+    assert "mistake.py" in build.stdout
 
 
 def docker_build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
