@@ -20,7 +20,7 @@ EVENT: dict[str, object] = {"httpMethod": "GET", "multiValueQueryStringParameter
 
 # A pattern in the answer, and its most likely cause. The first match counts.
 CAUSES = {
-    "errorMessage|Internal [Ss]|timed out": "the function failed, took too long, or the method has a proxy integration",
+    "errorMessage|Internal [Ss]|timed out": "the function failed, or took too long: run make logs",
     "Missing Authentication Token": "no such path, stage or method: check API_SECURE_ENDPOINT, and deploy the API",
     "security token included in the request is invalid": "AWS_ACCESS_KEY is unknown: it was deleted or mistyped",
     "security token included in the request is expired": "AWS_SESSION_TOKEN has expired: get new credentials",
@@ -28,14 +28,15 @@ CAUSES = {
     "Signature expired|Signature not yet current": "this machine's clock is more than 5 minutes off: set it",
     "valid region|correct service": "API_SECURE_ENDPOINT is not the address of an API in AWS_REGION",
     "not authorized to perform": "no policy lets this user invoke the API: run make create_invoker",
-    "Invalid request body|Not an event of": "the API or the function refused the event: see tests/events/guide.json",
+    "Invalid request body|Not an event of|should (be|have) ": "the API or the function refused the event: see tests/events/guide.json",
     "Too Many Requests": "the stage received more requests than it lets through: wait a little, and try again",
-    "Not Found": "the method has a proxy integration, or the app has no such route: check API_SECURE_ENDPOINT",
+    "Not Found": "the app has no such route, or API_SECURE_ENDPOINT does not end in the function's name",
     "Forbidden|key=value": "a resource policy or a firewall refused the request, or a proxy changed it",
     ", World": "the method is open to everybody: set its authorization to AWS_IAM and deploy the API again",
     "": "this example does not know this answer: see Troubleshooting in aws/README.md",
 }
-TEMPORARY = "Missing Authentication Token|token .* is invalid|not authorized to"  # for the first minute
+# With status 403 or 500, for the first minute of an API, a key or a policy.
+TEMPORARY = "Missing Authentication Token|token .* is invalid|not authorized to|Forbidden|Internal server error"
 
 
 def read_settings() -> list[str]:
@@ -54,14 +55,26 @@ def read_settings() -> list[str]:
 
 
 def send(call: tuple[str, str, object], auth: AWS4Auth | None, wait: int) -> requests.Response:
-    """Sends a body to a URL by a method, again for up to `wait` seconds while the answer is a temporary refusal."""
-    (method, url, body), deadline = call, time.monotonic() + wait
+    """Sends a body to a URL by a method. With `wait`, repeats it for up to so many seconds, until it succeeds twice in a row."""
+    (method, url, body), deadline, first = call, time.monotonic() + wait, None
     while True:
-        response = requests.request(method, url, json=body, auth=auth, timeout=TIMEOUT, allow_redirects=False)
-        refusal = re.search(TEMPORARY, response.text) if auth and response.status_code == 403 else None
-        if not refusal or time.monotonic() >= deadline:
-            return response
-        logger.info(f"Refused: '{refusal[0]}'. AWS may not know a new API, key or policy yet. Next try in {PAUSE} s")
+        try:
+            response = requests.request(method, url, json=body, auth=auth, timeout=TIMEOUT, allow_redirects=False)
+            refusal = re.search(TEMPORARY, response.text) if auth and response.status_code in (403, 500) else None
+        except requests.ConnectionError:
+            if time.monotonic() >= deadline:
+                raise
+            reason = "no connection"
+        else:
+            last = first or not auth or not response.ok
+            if time.monotonic() >= deadline or (last and not refusal):
+                return response
+            if not refusal:  # AWS may answer once, and refuse the next call
+                first = response
+                continue
+            reason = refusal[0]
+        first = None
+        logger.info(f"Not yet: '{reason}'. AWS may not know a new API, key or policy everywhere. Next try in {PAUSE} s")
         time.sleep(PAUSE)
 
 
@@ -70,7 +83,7 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default="", help="a route of your own, for example /items/")
     parser.add_argument("--method", default="GET", help="its method (GET)")
     parser.add_argument("--json", type=json.loads, help="its body")
-    parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="repeat a call that may soon succeed")
+    parser.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="repeat a call until it succeeds twice")
     logger.configure(handlers=[{"sink": sys.stderr, "colorize": False if os.environ.get("NO_COLOR") else None}])
     options, (url, region, key, secret, token) = parser.parse_args(), read_settings()
     auth = AWS4Auth(key, secret, region, "execute-api", session_token=token or None)

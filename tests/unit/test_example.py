@@ -33,10 +33,10 @@ Answer = tuple[int, Any]
 
 
 class Gateway(ThreadingHTTPServer):
-    """Answers POST /default/hello-lambda as a REST API with AWS_IAM and a non-proxy integration does."""
+    """Answers POST /default/hello-lambda as a REST API with AWS_IAM does."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Request)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Request)
         self.token: str | None = None
         # The answer to every signed or unsigned request, instead of the usual one.
         self.signed_answer: Answer | None = None
@@ -351,7 +351,7 @@ def test_example_explains_a_wrong_setting(run_example: RunExample, env_file: Pat
         ((200, {"errorMessage": "User: … is not authorized to perform: s3:GetObject"}), "the function failed"),
         ((200, {"statusCode": 400, "body": '{"detail": "Not an event of …"}'}), "the function refused the event"),
         ((200, {"statusCode": 500, "body": '{"detail":"Internal Server Error"}'}), "the function failed"),
-        ((404, {"detail": "Not Found"}), "proxy integration"),
+        ((404, {"detail": "Not Found"}), "the app has no such route"),
         ((200, "<html>log in to this network</html>"), "see Troubleshooting"),
         ((200, [1]), "see Troubleshooting"),
         ((418, "<html>a teapot</html>"), "see Troubleshooting"),
@@ -447,6 +447,8 @@ TEMPORARY_REFUSALS: list[Answer] = [
     (403, {"message": "Missing Authentication Token"}),
     (403, {"message": "The security token included in the request is invalid."}),
     (403, {"Message": "User: … is not authorized to perform: execute-api:Invoke on …"}),
+    (403, {"message": "Forbidden"}),
+    (500, {"message": "Internal server error"}),
 ]
 SHORT_PAUSE = {"PAUSE": "0.05"}
 
@@ -457,12 +459,45 @@ def test_wait_repeats_a_call_until_a_temporary_refusal_ends(
     gateway.first_answers = [*TEMPORARY_REFUSALS]
     process = run_example(env_file, "--wait", "60", constants=SHORT_PAUSE)
     assert process.returncode == 0, process.stderr
-    assert re.findall(r"Refused: '(.*)'\. .* Next try in 0.05 s$", process.stderr, re.MULTILINE) == [
+    assert re.findall(r"Not yet: '(.*)'\. .* Next try in 0.05 s$", process.stderr, re.MULTILINE) == [
         "Missing Authentication Token",
         "token included in the request is invalid",
         "not authorized to",
+        "Forbidden",
+        "Internal server error",
     ]
-    assert len(gateway.events) == 2
+    assert len(gateway.events) == 4  # each route twice
+
+
+def test_wait_goes_on_when_a_refusal_follows_the_first_answer(
+    run_example: RunExample, gateway: Gateway, env_file: Path
+) -> None:
+    gateway.first_answers = [(200, {"statusCode": 200}), TEMPORARY_REFUSALS[0]]
+    process = run_example(env_file, "--wait", "60", constants=SHORT_PAUSE)
+    assert process.returncode == 0, process.stderr
+    assert len(gateway.events) == 4
+
+
+def test_wait_repeats_a_call_until_the_api_can_be_reached(run_example: RunExample, env_file: Path) -> None:
+    port = find_free_port()
+    add_line(env_file, f"API_SECURE_ENDPOINT=http://127.0.0.1:{port}/default/hello-lambda")
+
+    def start_later() -> None:
+        time.sleep(1)
+        gateway = Gateway(port)
+        threading.Thread(target=gateway.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        gateways.append(gateway)
+
+    gateways: list[Gateway] = []
+    thread = threading.Thread(target=start_later)
+    thread.start()
+    process = run_example(env_file, "--wait", "60", constants=SHORT_PAUSE)
+    thread.join()
+    for gateway in gateways:
+        gateway.shutdown()
+        gateway.server_close()
+    assert process.returncode == 0, process.stderr
+    assert "Not yet: 'no connection'" in process.stderr
 
 
 def test_wait_gives_up_after_its_seconds(run_example: RunExample, gateway: Gateway, env_file: Path) -> None:
@@ -487,10 +522,9 @@ def test_example_repeats_no_call_without_wait(run_example: RunExample, gateway: 
     [
         (403, {"message": "The request signature we calculated does not match the signature you provided. "}),
         (403, {"message": "The security token included in the request is expired"}),
-        (403, {"message": "Forbidden"}),
         (429, {"message": "Too Many Requests"}),
         (502, {"message": "Internal server error"}),
-        (200, {"errorMessage": "User: … is not authorized to perform: s3:GetObject"}),
+        (500, {"detail": "Internal Server Error"}),
     ],
 )
 def test_wait_repeats_no_call_after_a_refusal_that_will_stay(
@@ -503,12 +537,14 @@ def test_wait_repeats_no_call_after_a_refusal_that_will_stay(
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:{port}/default/hello-lambda", "http://nowhere.invalid/"])
-def test_wait_repeats_no_call_that_reaches_no_server(run_example: RunExample, env_file: Path, endpoint: str) -> None:
+def test_wait_ends_after_its_seconds_if_no_server_is_reached(
+    run_example: RunExample, env_file: Path, endpoint: str
+) -> None:
     add_line(env_file, f"API_SECURE_ENDPOINT={endpoint.format(port=find_free_port())}")
-    process = run_example(env_file, "--wait", "60", constants=SHORT_PAUSE)
+    process = run_example(env_file, "--wait", "1", constants=SHORT_PAUSE)
     assert process.returncode == 1
     assert "No usable answer from API_SECURE_ENDPOINT: " in process.stderr.splitlines()[-1]
-    assert "Next try in" not in process.stderr
+    assert "Next try in" in process.stderr
 
 
 def test_wait_refuses_what_is_no_number(run_example: RunExample, env_file: Path) -> None:
