@@ -19,17 +19,20 @@ from helpers import (
     BUILD_OUTPUTS,
     EVENTS,
     INVOCATIONS,
+    LOCAL_IMAGE,
     PYTHON_VERSION,
     ROOT,
     load_event,
     read_requirements,
     run_make,
     running,
+    skip_or_fail,
     wait_for,
 )
 from packaging.utils import canonicalize_name
 from rehearse import find_free_port
 
+NEXT_PYTHON = "3.15"
 # A Lambda execution environment: only /tmp is writable, and the user owns no file.
 RESTRICTIONS = ["--read-only", "--tmpfs=/tmp", "--user=993:990", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 
@@ -100,6 +103,23 @@ def test_container_answers_the_largest_event_in_little_memory(image: str) -> Non
     with running_container(image, memory="256m") as name:
         answer = invoke(name, {**load_event("guide"), "body": "a" * 6_000_000})
         assert (answer["statusCode"], inspect(name, ".State.OOMKilled")) == (200, "false")
+
+
+def test_image_answers_on_the_next_python(docker_engine: None) -> None:
+    base, image = f"public.ecr.aws/lambda/python:{NEXT_PYTHON}", f"{LOCAL_IMAGE}-next"
+    if subprocess.run(["docker", "image", "inspect", base], capture_output=True, timeout=60).returncode:
+        skip_or_fail(f"needs {base}")
+    build = ["docker", "build", "--build-arg", f"PYTHON_VERSION={NEXT_PYTHON}", "--tag", image, "."]
+    process = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    BUILD_OUTPUTS.append(process.stdout)
+    assert process.returncode == 0, process.stderr
+    try:
+        code = "import sys, app.app; print(sys.version_info[:2], sys.get_lazy_imports())"
+        assert run_in_image(image, "python3", "-c", code) == f"({NEXT_PYTHON.replace('.', ', ')}) all\n"
+        with running_container(image) as name:
+            assert [invoke(name, load_event(event))["statusCode"] for event in EVENTS] == [200] * len(EVENTS)
+    finally:
+        subprocess.run(["docker", "rmi", image], capture_output=True, timeout=60)
 
 
 def test_container_ends_at_once_at_sigterm(image: str) -> None:
