@@ -1,20 +1,15 @@
 """The fixtures of all tests."""
 
-import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from account import running_emulator
 from docker_leftovers import delete_build_steps
 from helpers import BASE_IMAGE, BUILD_OUTPUTS, LOCAL_IMAGE, ROOT, require, run_make, skip_or_fail
-
-from app.app import app
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -26,41 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the files that take longest first. A worker takes a whole file, and all workers should end together."""
     longest = ("test_interrupted_deploy.py", "test_deploy.py", "test_rehearse.py", "test_make_it_yours.py")
     items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
-
-
-@pytest.fixture
-def call() -> Callable[..., httpx.Response]:
-    """Sends a request to the app, without a server between."""
-
-    def call(method: str, path: str, **arguments: Any) -> httpx.Response:
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-                return await client.request(method, path, **arguments)
-
-        return asyncio.run(send())
-
-    return call
-
-
-@pytest.fixture
-def own_routes() -> Iterator[None]:
-    """Takes out again what a test adds to the app."""
-    before = len(app.router.routes)
-    yield
-    del app.router.routes[before:]
-
-
-@pytest.fixture
-def failing_route(own_routes: None) -> str:
-    """A route, for one test, that fails and holds a secret while it does."""
-
-    @app.get("/fail")
-    async def fail() -> None:
-        password = "hunter2"
-        raise RuntimeError(f"failed with a password of {len(password)} letters")
-
-    return "/fail"
 
 
 @pytest.fixture

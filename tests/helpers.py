@@ -1,5 +1,6 @@
 """Settings, processes and make, for all tests. The fixtures are in conftest.py."""
 
+import asyncio
 import json
 import os
 import re
@@ -83,6 +84,17 @@ def wait_for(url: str, seconds: float = 60) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def call(app: Any, method: str, path: str, **arguments: Any) -> httpx.Response:
+    """Sends a request to an application, without a server between."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            return await client.request(method, path, **arguments)
+
+    return asyncio.run(send())
 
 
 def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,8 @@ IMAGE ?= no
 LOAD ?= 0
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without its caches, Python compiles every module again in each process of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 ##@ Work on this repository
 .PHONY: rename run_lambda run_api test_all lint format lock fuzz bench rehearse pictures clean

@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from behind_lambda import make_handler
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from fastapi import FastAPI
 from helpers import CLEAN_ENVIRONMENT, ROOT, run_python
 from rehearse import REGION, find_free_port
 
-from app.app import handler
+APP = FastAPI()
+APP.get("/hello/")(lambda: {"message": "Hello, World"})
+APP.get("/goodbye/")(lambda: {"message": "Goodbye, World"})
+HANDLER = make_handler(APP)
 
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -86,7 +91,7 @@ class _Request(BaseHTTPRequestHandler):
         if self.path != "/default/hello-lambda":
             return 201, {"received": f"{self.command} {self.path} {body.decode()}"}
         self.server.events.append(json.loads(body))
-        return 200, handler(json.loads(body), None)
+        return 200, HANDLER(json.loads(body), None)
 
     def sign(self, signed_headers: list[str], body: bytes) -> str:
         headers = {name: self.headers[name] for name in signed_headers}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from behind_lambda import make_handler
 from forked_python import run_forked
-from helpers import load_event, run_python
+from helpers import load_event
 from loguru import logger
 
 GUIDE = load_event("guide")
@@ -14,8 +14,10 @@ ON_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "hello-lambda"}
 POOL = """
 from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
-from app.app import configure_logging
+from app.aws_lambda import configure_logging
 from behind_lambda import make_handler
+
+configure_logging()
 
 @asynccontextmanager
 async def open_pool(app: FastAPI):
@@ -79,10 +81,10 @@ async def open_pool(app):
     yield
 
 start = fastapi.FastAPI.__init__
-fastapi.FastAPI.__init__ = lambda app, **settings: start(app, **settings, lifespan=open_pool)
+fastapi.FastAPI.__init__ = lambda app, **settings: start(app, **{{**settings, "lifespan": open_pool}})
 import {module}
 """
-    process = run_python(code, **ON_LAMBDA)
+    process = run_forked(code, **ON_LAMBDA)
     assert process.returncode == 1
     (line,) = map(json.loads, process.stdout.splitlines())
     assert (line["level"], line["message"]) == ("CRITICAL", "The application failed to start")

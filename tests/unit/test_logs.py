@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from forked_python import run_forked
-from helpers import load_event, run_python, running, wait_for
+from helpers import load_event, running, wait_for
 from rehearse import find_free_port
 
 GUIDE = load_event("guide")
@@ -231,10 +231,11 @@ import logging
 from awslambdaric.bootstrap import LambdaLoggerHandler
 logging.getLogger().addHandler(LambdaLoggerHandler(None))
 logging.getLogger().addHandler(logging.FileHandler({str(file)!r}))
-import app.app
+from app.aws_lambda import configure_logging
+configure_logging()
 print([type(handler).__name__ for handler in logging.getLogger().handlers])
 """
-    process = run_python(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda")
+    process = run_forked(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda")
     assert (process.stdout, process.stderr) == ("['FileHandler', 'LoguruHandler']\n", "")
 
 
@@ -276,7 +277,16 @@ app.mount("/inner", inner)
 
 @pytest.mark.parametrize(("no_color", "shown"), [("", "\x1b[1mERROR"), ("1", "ERROR    | - - 1\n")])
 def test_log_has_colour_on_a_terminal_unless_no_color_is_set(no_color: str, shown: str) -> None:
-    command = [sys.executable, "-c", "import app.app; from loguru import logger; logger.error(1)"]
-    process = run_python(f"import pty; pty.spawn({command})", TERM="xterm", NO_COLOR=no_color)
+    code = """
+import os, pty
+child, terminal = pty.fork()
+if child:
+    print(os.read(terminal, 1000).decode())
+else:
+    from loguru import logger
+    import app.app
+    logger.error(1)
+"""
+    process = run_forked(code, TERM="xterm", NO_COLOR=no_color)
     assert shown in process.stdout
     assert ("\x1b" in process.stdout) == (not no_color)

@@ -81,7 +81,8 @@ def test_make_settings_shows_each_setting_with_its_default(bare_path: str) -> No
     process = subprocess.run(command, cwd=ROOT, env={"PATH": bare_path}, capture_output=True, text=True, timeout=30)
     assert (process.returncode, process.stderr) == (0, "")
     settings = dict(line.split()[0].split("=", 1) for line in process.stdout.splitlines())
-    assert settings.items() >= {"ENV_FILE": ".env", "ARCHITECTURE": "x86_64", "IMAGE_TAG": "latest"}.items()
+    assert settings.items() >= {"ENV_FILE": ".env", "IMAGE_TAG": "latest"}.items()
+    assert settings.keys() >= {"ARCHITECTURE", "LAMBDA_MEMORY", "API_PORT"}
 
 
 @pytest.mark.parametrize(
@@ -267,9 +268,9 @@ def get_new_tag(*arguments: str, **environment: str) -> str:
 def test_push_has_a_tag_of_its_time_and_commit(checkout: Path) -> None:
     command = ["git", "rev-parse", "--short=12", "HEAD"]
     commit = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
-    here = ["--directory", str(checkout)]
+    here = ["--directory", str(checkout), "ARCHITECTURE=x86_64"]
     assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{commit}", get_new_tag(*here))
-    assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{commit}-arm64", get_new_tag(*here, "ARCHITECTURE=arm64"))
+    assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-{commit}-arm64", get_new_tag(*here[:2], "ARCHITECTURE=arm64"))
     (checkout / "README.md").write_text("not in the image")
     assert get_new_tag(*here).endswith(f"Z-{commit}")
     (checkout / "app/new.py").touch()
@@ -304,6 +305,12 @@ def test_registry_is_ecrs_in_each_partition(region: str, registry: str) -> None:
 def test_make_uses_the_active_environment(environment: dict[str, str], python: str) -> None:
     process = run_make("--dry-run", "test", **{"VIRTUAL_ENV": "", "CONDA_DEFAULT_ENV": "", **environment})
     assert process.stdout.splitlines()[-1] == f'"{python}" -m pytest'
+
+
+def test_python_keeps_its_caches_also_where_the_shell_forbids_it(tmp_path: Path) -> None:
+    (tmp_path / "show.mk").write_text("show: ; @echo $${PYTHONDONTWRITEBYTECODE-unset}\n")
+    files = ["--makefile", "Makefile", "--makefile", str(tmp_path / "show.mk")]
+    assert run_make(*files, "show", PYTHONDONTWRITEBYTECODE="1").stdout == "unset\n"
 
 
 # It is new enough, it makes environments with itself as their Python, and it notes what is installed.
@@ -370,7 +377,7 @@ def test_make_names_a_python_that_is_too_old_or_missing(
 
 
 def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
-    process = run_make("--dry-run", "deploy", **ACCOUNT)
+    process = run_make("--dry-run", "deploy", "LAMBDA_MEMORY=512", **ACCOUNT)
     lines = process.stdout.splitlines()
     shown = re.sub("^(aws/require|echo) .*", "", process.stdout, flags=re.MULTILINE)
     commands = re.findall(r"\b(aws (?!cloudformation describe)[a-z]+ [a-z-]+|docker [a-z]+) ", shown)
