@@ -132,12 +132,13 @@ update_lambda_function: check_account ## Update the function's image (latest, or
 	aws lambda update-function-configuration --function-name $(APP_NAME) --role "$$AWS_LAMBDA_ROLE_ARN" --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT) --query State
 	aws lambda wait function-updated-v2 --function-name $(APP_NAME)
 
-# A change of the API takes effect with a deployment, as the console's Deploy API makes it.
+# A change of the API takes effect with a deployment, as the console's Deploy API makes it. API Gateway takes one in 5 s,
+# and the stack may just have made the first.
 create_api: check_account requirements ## Create the REST API, secured with IAM, and deploy its stage
 	$(stack) deploy --stack-name $(APP_NAME)-api --template-file aws/api.yaml \
 	  --no-fail-on-empty-changeset --parameter-overrides AppName=$(APP_NAME) StageName=$(stage) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000
 	api=$$(aws cloudformation describe-stacks --stack-name $(APP_NAME)-api --output text --query "Stacks[].Outputs[?ExportName].OutputValue") && \
-	  aws apigateway create-deployment --rest-api-id "$$api" --stage-name $(stage) --query id
+	  AWS_MAX_ATTEMPTS=10 aws apigateway create-deployment --rest-api-id "$$api" --stage-name $(stage) --query id
 
 create_invoker: check_account requirements ## Create the policy to invoke the API, and a user with an access key
 	$(stack) deploy --stack-name $(APP_NAME)-invoker --template-file aws/invoker.yaml \

@@ -10,6 +10,7 @@ description is `Saved to .env as NAME` becomes this setting. `delete-stack` empt
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -48,23 +49,24 @@ def wait(name: str) -> dict[str, Any]:
 
 
 def read_reasons(name: str, since: datetime) -> str:
-    """Why resources failed, or the check before any resource. An older aws CLI does not know `describe-events`."""
-    process = run("describe-events", name, "--filters", "FailedEvents=true")
-    if process.returncode:
-        process = run("describe-stack-events", name)
-    if process.returncode:
-        return process.stderr.strip()
-    failed = [
-        each
-        for events in json.loads(process.stdout).values()
-        for each in events
-        # AWS accepts a clock that is up to 5 minutes off.
-        if datetime.fromisoformat(each["Timestamp"]) > since - timedelta(minutes=5)
-        and "FAILED" in f"{each.get('ResourceStatus')} {each.get('ValidationStatus')}"
-    ]
-    reasons = [each.get("ResourceStatusReason") or each.get("ValidationStatusReason") for each in failed]
-    names = [each.get("LogicalResourceId", name) for each in failed]
-    return "\n".join(f"{resource}: {reason}" for resource, reason in zip(names, reasons, strict=True))
+    """Why resources failed, or the check before any resource. Only newer versions of the aws CLI know `describe-events`."""
+    # AWS accepts a clock that is up to 5 minutes off.
+    since -= timedelta(minutes=5)
+    for operation, *options in (("describe-events", "--filters", "FailedEvents=true"), ("describe-stack-events",)):
+        process = run(operation, name, *options)
+        answer = json.loads(process.stdout) if process.returncode == 0 else {}
+        events = answer.get("OperationEvents") or answer.get("StackEvents") or []
+        lines = [
+            f"{event.get('LogicalResourceId', name)}: {event[key + 'Reason']}"
+            for event in events
+            # A resource, a check before any resource, and a hook have a status and a reason each.
+            for key in event
+            if str(event[key]).endswith("FAILED") and datetime.fromisoformat(event["Timestamp"]) > since
+            if f"{key}Reason" in event
+        ]
+        if lines:
+            return "\n".join(lines)
+    return process.stderr.strip()
 
 
 def deploy(name: str, command: Sequence[str]) -> None:
@@ -105,6 +107,7 @@ def read_settings(name: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     stack_name = sys.argv[sys.argv.index("--stack-name") + 1]
     if sys.argv[3] == "deploy":
         deploy(stack_name, sys.argv[1:])

@@ -142,6 +142,7 @@ FAILED = (255, "", "Failed to create\n")
         # The check before any resource, whose reasons only describe-events has.
         {"describe_events": events("because", key="ValidationStatus")},
         {"describe_events": [OLD_CLI], "describe_stack_events": events("because", kind="StackEvents")},
+        {"describe_events": events(), "describe_stack_events": events("because", kind="StackEvents")},
     ],
 )
 def test_failing_deploy_gives_the_reasons(run: Run, answers: dict[str, list[Answer]]) -> None:
