@@ -5,6 +5,8 @@ APP_NAME := hello-lambda
 # Holds the AWS_… settings. Each step saves its results to it.
 ENV_FILE ?= .env
 APP_PORT ?= 5000
+# The Python that creates .venv and runs the steps of a deployment, 3.11 or newer.
+PYTHON ?= python3
 # The image and the container on this machine.
 LOCAL_IMAGE ?= $(APP_NAME)
 LAMBDA_CONTAINER_NAME ?= $(APP_NAME)
@@ -36,7 +38,7 @@ endif
 ifeq ($(filter x86_64 arm64,$(ARCHITECTURE)),)
 $(error ARCHITECTURE=$(ARCHITECTURE) is neither x86_64 nor arm64)
 endif
-export ENV_FILE AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
+export PYTHON ENV_FILE AWS_ACCOUNT_ID AWS_REGION AWS_LAMBDA_ROLE_ARN
 # The aws CLI would stop a recipe in a pager.
 export AWS_PAGER :=
 # Without AWS_ACCESS_KEY_ID, the shell's AWS_SECRET_ACCESS_KEY is the invoker's. The aws CLI must not see it.
@@ -55,7 +57,7 @@ settings: ## Show the settings and their defaults. .env.example has the others
 # The active virtual or conda environment, but not conda's base. Without one, .venv.
 env := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)),.venv)
 # tests/tools.mk makes this file when the requirements are installed. Its name changes with them.
-installed := $(env)/.installed-$(shell cat requirements.lock requirements-dev.txt | cksum | tr ' ' -)
+installed := $(env)/.installed-$(shell cat requirements.lock tests/requirements/dev.lock | cksum | tr ' ' -)
 
 create_environment: ## Create or update the conda environment
 	@aws/require conda
@@ -64,7 +66,7 @@ create_environment: ## Create or update the conda environment
 requirements: $(subst $() ,\ ,$(installed)) ## Install the requirements into the active environment or .venv
 
 run_app: requirements ## Run the app on uvicorn, and reload it on changes
-	"$(env)/bin/python" -m uvicorn app.app:app --reload --host 127.0.0.1 --port $(APP_PORT) $(if $(NO_COLOR),--no-use-colors)
+	"$(env)/bin/python" -m uvicorn app.app:app --reload --reload-dir app --host 127.0.0.1 --port $(APP_PORT) $(if $(NO_COLOR),--no-use-colors)
 
 test: requirements ## Run the fast tests: they need neither Docker nor AWS
 	"$(env)/bin/python" -m pytest
@@ -96,15 +98,17 @@ ecr_domain = amazonaws.com$(if $(filter cn-%,$(AWS_REGION)),.cn)
 image = $(ECR_REGISTRY)/$(APP_NAME)
 # A deployer's boundary allows the stage with the application's name only: IAM cannot name the API, whose id comes later.
 stage = $(if $(AWS_PERMISSIONS_BOUNDARY),$(APP_NAME),default)
-stack = "$(env)/bin/python" aws/stack.py aws cloudformation
+# Python alone, without anybody's packages: -S. They would run beside the deployer's credentials.
+aws_python = "$(PYTHON)" -ESs
+stack = $(aws_python) aws/stack.py aws cloudformation
 # The function's name. Empty if it does not exist.
 function = $$(aws lambda list-functions --query "Functions[?FunctionName=='$(APP_NAME)'].FunctionName" --output text)
 
 deploy deploy_to_ecr: needs := docker
 create_lambda_function update_lambda_function: needs := AWS_LAMBDA_ROLE_ARN
-check_account: ; @aws/require aws $(needs) AWS_ACCOUNT_ID AWS_REGION ENV_FILE
+check_account: ; @aws/require aws python $(needs) AWS_ACCOUNT_ID AWS_REGION ENV_FILE
 
-create_ecr_repository: check_account requirements ## Create the repository for the image
+create_ecr_repository: check_account ## Create the repository for the image
 	$(stack) deploy --stack-name $(APP_NAME)-repository --template-file aws/repository.yaml \
 	  --no-fail-on-empty-changeset --parameter-overrides AppName=$(APP_NAME)
 
@@ -115,7 +119,7 @@ deploy_to_ecr: check_account build_image ## Push the image under its time and co
 	docker tag $(LOCAL_IMAGE) $(image):latest
 	docker push $(image):latest
 
-create_lambda_role: check_account requirements ## Create the function's role and its log group
+create_lambda_role: check_account ## Create the function's role and its log group
 	$(stack) deploy --stack-name $(APP_NAME)-role --template-file aws/role.yaml \
 	  --no-fail-on-empty-changeset --capabilities CAPABILITY_IAM --parameter-overrides AppName=$(APP_NAME) Boundary=$(AWS_PERMISSIONS_BOUNDARY)
 
@@ -134,16 +138,16 @@ update_lambda_function: check_account ## Update the function's image (latest, or
 
 # A change of the API takes effect with a deployment, as the console's Deploy API makes it. API Gateway takes one in 5 s,
 # and the stack may just have made the first.
-create_api: check_account requirements ## Create the REST API, secured with IAM, and deploy its stage
+create_api: check_account ## Create the REST API, secured with IAM, and deploy its stage
 	$(stack) deploy --stack-name $(APP_NAME)-api --template-file aws/api.yaml \
 	  --no-fail-on-empty-changeset --parameter-overrides AppName=$(APP_NAME) StageName=$(stage) IntegrationTimeout=$$(($(LAMBDA_TIMEOUT) + 1))000
 	api=$$(aws cloudformation describe-stacks --stack-name $(APP_NAME)-api --output text --query "Stacks[].Outputs[?ExportName].OutputValue") && \
 	  AWS_MAX_ATTEMPTS=10 aws apigateway create-deployment --rest-api-id "$$api" --stage-name $(stage) --query id
 
-create_invoker: check_account requirements ## Create the policy to invoke the API, and a user with an access key
+create_invoker: check_account ## Create the policy to invoke the API, and a user with an access key
 	$(stack) deploy --stack-name $(APP_NAME)-invoker --template-file aws/invoker.yaml \
 	  --no-fail-on-empty-changeset --capabilities CAPABILITY_NAMED_IAM --parameter-overrides AppName=$(APP_NAME) StageName=$(stage) Boundary=$(AWS_PERMISSIONS_BOUNDARY)
-	"$(env)/bin/python" aws/access_key.py create $(APP_NAME)-invoker
+	$(aws_python) aws/access_key.py create $(APP_NAME)-invoker
 
 invoke: requirements ## Run the example: each route signed and unsigned
 	"$(env)/bin/python" examples/invoke_secure_routes.py

@@ -15,7 +15,7 @@ other_provider = $$(aws iam list-open-id-connect-providers --output text --query
   "OpenIDConnectProviderList[?ends_with(Arn, '/token.actions.githubusercontent.com') && Arn!='$$own'].Arn")
 ask_for_id = $(error Add GITHUB_REPOSITORY_ID=…, the "id" in https://api.github.com/repos/$(GITHUB_REPOSITORY))
 
-create_deployer: check_account requirements ## Create the policies to deploy with, as an administrator
+create_deployer: check_account ## Create the policies to deploy with, as an administrator
 	$(if $(GITHUB_REPOSITORY),$(if $(GITHUB_REPOSITORY_ID),,$(ask_for_id))own=$(own_provider) && provider=$(other_provider) || exit; )$(stack) deploy \
 	  --stack-name $(APP_NAME)-deployer --template-file aws/deployer.yaml --capabilities CAPABILITY_NAMED_IAM --no-fail-on-empty-changeset \
 	  --parameter-overrides AppName=$(APP_NAME) $(if $(GITHUB_REPOSITORY),GithubRepository="$(GITHUB_REPOSITORY)" \
@@ -23,7 +23,7 @@ create_deployer: check_account requirements ## Create the policies to deploy wit
 	@aws cloudformation describe-stacks --stack-name $(APP_NAME)-deployer --output text \
 	  --query "Stacks[].Outputs[].[Description, OutputValue]"
 
-delete_deployer: check_account requirements ## Delete the deployer's policies, as an administrator
+delete_deployer: check_account ## Delete the deployer's policies, as an administrator
 	@stacks=$$(aws cloudformation describe-stacks --output text --query "Stacks[?contains([ \
 	  '$(APP_NAME)-invoker', '$(APP_NAME)-api', '$(APP_NAME)-role', '$(APP_NAME)-repository'], StackName)].StackName") || exit; \
 	  [ -z "$$stacks" ] || { echo "These stacks need the deployer's permissions boundary: $$stacks. Run make destroy first" >&2; exit 1; }

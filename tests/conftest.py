@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from account import running_emulator
 from docker_leftovers import delete_build_steps
 from helpers import BASE_IMAGE, BUILD_OUTPUTS, LOCAL_IMAGE, ROOT, require, run_make, skip_or_fail
 
@@ -65,5 +64,7 @@ def image(docker_engine: None) -> Iterator[str]:
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[dict[str, str]]:
+    from account import running_emulator  # needs botocore, which the fast tests do without
+
     with running_emulator(tmp_path) as settings:
         yield settings

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ def running_emulator(folder: Path, *, as_deployer: bool = True) -> Iterator[dict
     """An AWS account on this machine; gives the environment in which the Makefile deploys to it."""
     require("aws")
     port = find_free_port()
-    command, settings = describe_emulator(port, folder)
+    command, settings = describe_emulator(port, folder, sys.executable)
     with running(command, log=folder / "emulator.log", **settings):
         wait_for(f"http://127.0.0.1:{port}{HEALTH}")
         try:

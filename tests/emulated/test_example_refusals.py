@@ -22,7 +22,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     folder = tmp_path_factory.mktemp("deployed")
     with running_emulator(folder) as emulator:
         iam = connect(emulator, "iam")
-        function = Function(emulator["AWS_ENDPOINT_URL"], REGION, folder)
+        function = Function(emulator["AWS_ENDPOINT_URL"], REGION, folder, Path(sys.executable))
         function.create_from_zip(iam.create_role(RoleName="function", AssumeRolePolicyDocument="{}")["Role"]["Arn"])
         run_steps(emulator, "create_api", "create_invoker")
         iam.create_user(UserName="stranger")

@@ -34,7 +34,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     with running_emulator(folder, as_deployer=False) as emulator:
         connect(emulator, "iam").create_user(UserName="somebody")
         if not find_package(emulator["REAL_AWS"])[0]:
-            assert run_make(".aws-cli/bin/aws").returncode == 0
+            assert run_make(".aws-cli").returncode == 0
             emulator["REAL_AWS"] = str(ROOT / ".aws-cli/bin/aws")
         python, program = find_package(emulator["REAL_AWS"])
         settings = {**CLEAN_ENVIRONMENT, **emulator, "AWS_DEFAULT_REGION": REGION, "AWS_PAGER": ""}

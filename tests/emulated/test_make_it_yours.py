@@ -56,9 +56,10 @@ MYPY_CACHE = {"MYPY_CACHE_DIR": str(ROOT / ".mypy_cache")}  # without it, mypy t
 
 @pytest.fixture
 def own_checkout(checkout: Path) -> Path:
-    """A checkout that has the scanners of `make lint`, which take half a minute to install."""
-    assert run_make(".scanners/bin/harper").returncode == 0
-    (checkout / ".scanners").symlink_to(ROOT / ".scanners")
+    """A checkout that has the environments of `make lint`, which take a minute to install."""
+    assert run_make(".tests", ".scanners").returncode == 0
+    for folder in (".tests", ".scanners"):
+        (checkout / folder).symlink_to(ROOT / folder)
     return checkout
 
 
@@ -75,7 +76,7 @@ def test_renamed_application_with_an_own_route_passes_lint_and_tests(own_checkou
 
     found = subprocess.run(["git", "grep", "-i", "hello-lambda"], cwd=own_checkout, capture_output=True, text=True)
     assert found.stdout == "LICENSE:Copyright (c) 2026 The hello-lambda authors\n"  # MIT wants it kept
-    for target in ("lint", "test"):
+    for target in ("format", "lint", "test"):
         process = run_make(target, *folder, **MYPY_CACHE)
         assert process.returncode == 0, process.stdout + process.stderr
     assert f"APP_NAME := {NAME}\n" in (own_checkout / "Makefile").read_text()

@@ -17,7 +17,7 @@ from rehearse import find_free_port
 ENVIRONMENT = CLEAN_ENVIRONMENT | OWN_PYTHON | {"PATH": f"{sys.prefix}/bin:{CLEAN_ENVIRONMENT['PATH']}"}
 HELLO = "curl http://localhost:5000/hello/"
 INVOKE = "curl http://localhost:9000/2015-03-31/functions/function/invocations -d @tests/events/guide.json"
-UVICORN = "uvicorn app.app:app --reload --host 0.0.0.0 --port 5000"
+UVICORN = "uvicorn app.app:app --reload --reload-dir app --port 5000"
 POST = (
     'curl --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" \\\n'
     """  -H 'Content-Type: application/json' -d @tests/events/guide.json "$API_SECURE_ENDPOINT\""""
@@ -75,6 +75,7 @@ def check(block: list[Command], checkout: Path, *changes: tuple[str, str], after
 def test_secured_api_and_its_calls_print_what_the_readme_shows(checkout: Path) -> None:
     require("aws", "curl", "bash")
     port = find_free_port()
+    (checkout / ".emulator").symlink_to(ROOT / ".emulator")  # README shows a later run, which installs nothing
     (shown,) = find_block("make run_api")
     server = start(f"make --no-print-directory run_api API_PORT={port}", checkout, ENVIRONMENT)
     try:

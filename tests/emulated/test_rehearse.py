@@ -1,6 +1,8 @@
 """`make rehearse`: with a Docker engine and without, killed, twice at once, and in front of another account."""
 
 import hashlib
+import io
+import json
 import os
 import re
 import shutil
@@ -13,8 +15,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from function import Function
 from helpers import CLEAN_ENVIRONMENT, ROOT, require, run_make
 from pictures import REHEARSAL, read_picture
 
@@ -230,3 +234,22 @@ def test_rehearsal_prints_the_output_of_a_failing_step(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "✗ make create_ecr_repository" in process.stdout  # while make create_lambda_role runs beside it
     assert "no templates today" in process.stdout
+
+
+def check(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Checks a function that answers like this."""
+    payload = json.dumps({"statusCode": status, "body": body}).encode()
+    client = SimpleNamespace(invoke=lambda **_: {"Payload": io.BytesIO(payload)})
+    monkeypatch.setattr(Function, "connect", lambda *_: client)
+    return Function("http://127.0.0.1:9", "eu-central-1", ROOT, Path(sys.executable)).check()
+
+
+def test_function_answers_also_if_the_app_has_no_route_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check(200, "hello", monkeypatch) == "hello"
+    without = check(404, '{"detail":"Not Found"}', monkeypatch)
+    assert without == "404, app/ has no route /hello/ of tests/events/guide.json"
+
+
+def test_function_that_fails_stops_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match='"body": "Internal Server Error"'):
+        check(500, "Internal Server Error", monkeypatch)

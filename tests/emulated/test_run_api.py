@@ -79,6 +79,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this tree, in a path with a space. The tests change its app/."""
     copy = tmp_path_factory.mktemp("run_api") / "a checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    (copy / ".emulator").symlink_to(ROOT / ".emulator")
     return copy
 
 
@@ -334,6 +335,35 @@ def test_code_that_does_not_import_is_shown_and_the_old_code_goes_on(
     api.wait(lambda: api.call("GET", "/goodbye/").text == '{"message":"Goodbye, Moon"}')
 
 
+LIFESPAN = """
+@contextlib.asynccontextmanager
+async def fail(app: FastAPI):
+    raise RuntimeError("no database today")
+    yield
+
+app = FastAPI(
+    lifespan=fail,
+"""
+
+
+def test_lifespan_that_fails_is_shown_and_the_old_code_goes_on(
+    api: Api, changed: Callable[[str, str, str], None]
+) -> None:
+    changed("app.py", "\napp = FastAPI(\n", f"\nimport contextlib\n{LIFESPAN}")
+    api.wait(lambda: "\nRuntimeError: no database today\n" in api.output)
+    api.wait(lambda: ">> app/ does not start" in api.output.rpartition("no database today")[2])
+    assert api.call("GET", "/hello/").text == '{"message":"Hello, World"}'
+
+
+def test_exception_of_a_route_is_shown_as_lines_with_its_cause_last(
+    api: Api, changed: Callable[[str, str, str], None]
+) -> None:
+    changed("routers/hello.py", "    return", "    1 / 0\n    return")
+    api.wait(lambda: api.call("GET", "/hello/").status_code == 500)
+    api.wait(lambda: re.search(r"\nZeroDivisionError: .*\nGET /default/hello/ 500 ", api.output) is not None)
+    assert '"exception"' not in api.output
+
+
 def test_package_that_the_lock_does_not_name_is_not_found(api: Api, changed: Callable[[str, str, str], None]) -> None:
     changed("routers/hello.py", '"""Says hello."""\n', "import pytest\n")
     api.wait(lambda: "ModuleNotFoundError: No module named 'pytest'" in api.output)
@@ -348,7 +378,7 @@ def test_failing_function_is_a_502(api: Api, changed: Callable[[str, str, str], 
 def test_second_run_on_another_port_does_not_disturb_the_first(api: Api, tmp_path: Path) -> None:
     port = find_free_port()
     copy = tmp_path / "another checkout"
-    shutil.copytree(api.checkout, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    shutil.copytree(api.checkout, copy, ignore=shutil.ignore_patterns(".env*", "__pycache__"), symlinks=True)
     with running_api(copy, port, tmp_path) as second:
         assert second.call("GET", "/hello/").status_code == 200
         assert second.settings["AWS_ACCESS_KEY"] != api.settings["AWS_ACCESS_KEY"]

@@ -1,7 +1,6 @@
 """The rehearsal's checks of the deployed API, and of the account after `make destroy`."""
 
 import re
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,9 @@ def send_load(rehearsal: "Rehearsal", load: int) -> str:
         for limit in ("rateLimit", "burstLimit")
     ]
     rehearsal.function.connect("apigateway").update_stage(restApiId=api, stageName=stage, patchOperations=limits)
-    return rehearsal.run(sys.executable, "tests/rehearse/load.py", str(load), timeout=900 + load).strip()
+    return rehearsal.run(
+        rehearsal.environment["PYTHON"], "tests/rehearse/load.py", str(load), timeout=900 + load
+    ).strip()
 
 
 def check_nothing_is_left(rehearsal: "Rehearsal") -> None:

@@ -1,7 +1,7 @@
 """The function of the emulated account, from a zip where no image can be built.
 
-The emulator runs a zip function as a process of this machine's Python, which has the requirements already. So the zip
-holds app/ alone.
+The emulator runs a zip function as a process of a Python, which has the packages of requirements.lock and no others. So
+the zip holds app/ alone.
 """
 
 import json
@@ -9,25 +9,23 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from importlib.metadata import distribution
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
 import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
-from packaging.requirements import Requirement
 from roles import ADMINISTRATOR
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = "hello-lambda"
-# Imports the entry point where there is nothing but Python, app/ and what requirements.lock names.
-IMPORT = "import sys, importlib; sys.path[:0] = sys.argv[2:]; importlib.import_module(sys.argv[1])"
+IMPORT = "import sys, importlib; sys.path.insert(0, sys.argv[2]); importlib.import_module(sys.argv[1])"
 
 
 class Function:
-    def __init__(self, endpoint: str, region: str, folder: Path) -> None:
+    def __init__(self, endpoint: str, region: str, folder: Path, python: Path) -> None:
+        self.python = python
         self.endpoint, self.region = endpoint, region
         self.session = botocore.session.Session()
         self.client = self.connect("lambda")
@@ -65,17 +63,21 @@ class Function:
 
     def zip_app(self) -> bytes:
         shutil.rmtree(self.folder, ignore_errors=True)
-        code, libraries = self.folder / "code", self.folder / "libraries"
+        code = self.folder / "code"
         shutil.copytree(ROOT / "app", code / "app", ignore=shutil.ignore_patterns("__pycache__"))
-        link_requirements(libraries)
         archive = shutil.make_archive(str(code), "zip", code)
         module = self.entry_point.rpartition(".")[0]
-        command = [sys.executable, "-I", "-S", "-B", "-c", IMPORT, module, str(code), str(libraries)]
-        process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        command = [str(self.python), "-I", "-c", IMPORT, module, str(code)]
+        # On Lambda the application starts when it is imported.
+        environment = {**os.environ, "AWS_LAMBDA_FUNCTION_NAME": NAME}
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         if process.returncode:
             traceback = process.stderr.replace(f"{code}{os.sep}", "")
             raise RuntimeError(
-                re.sub(r"(?<=\(most recent call last\):\n).*?(?=  File \"app)", "", traceback, count=1, flags=re.DOTALL)
+                process.stdout
+                + re.sub(
+                    r"(?<=\(most recent call last\):\n).*?(?=  File \"app)", "", traceback, count=1, flags=re.DOTALL
+                )
             )
         return Path(archive).read_bytes()
 
@@ -91,13 +93,14 @@ class Function:
         return str(answer["body"])
 
 
-def link_requirements(folder: Path) -> None:
-    """Makes a folder with the installed packages that requirements.lock names, and no others."""
-    folder.mkdir()
-    pins = re.findall(r"^\w[^\\\n]*", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
-    for requirement in map(Requirement, pins):
-        if requirement.marker and not requirement.marker.evaluate():
-            continue
-        installed = distribution(requirement.name)
-        for name in {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}:
-            (folder / name).symlink_to(Path(str(installed.locate_file(name))))
+def make_environment(python: str, folder: Path) -> None:
+    """Makes a virtual environment with the packages of this Python that requirements.lock names, and no others."""
+    subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    (own,) = folder.glob("lib/python*/site-packages")
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    installed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    for name in re.findall(r"^[\w.-]+", (ROOT / "requirements.lock").read_text(), re.MULTILINE):
+        # A package for another system is not installed.
+        for package in Distribution.discover(name=name, path=[installed]):
+            for part in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
+                (own / part).symlink_to(Path(installed, part))

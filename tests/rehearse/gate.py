@@ -7,6 +7,7 @@ obeys unsigned requests to pages of its own, and lets every web page read its an
 import json
 import os
 import re
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,6 +22,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+# The emulator runs its functions with this Python, which has other packages than the emulator.
+sys.executable = os.environ["FUNCTION_PYTHON"]
 ADMINISTRATOR = os.environ["AWS_ACCESS_KEY_ID"]
 # The emulator's password for its registry never changes, and the emulator does not ask for it. The secret is as long.
 PASSWORDS = "ministack-auth-token", os.environ["AWS_SECRET_ACCESS_KEY"]

@@ -30,6 +30,8 @@ from checks import call_with_curl, check_nothing_is_left, invoke, send_load
 from roles import ADMINISTRATOR, BOUNDARY, assume_role, create_deployer, delete_role
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# The Python of the environment that make uses. Its packages are apart from those of this process and the emulator.
+APP_PYTHON = str(ROOT / os.environ.get("APP_PYTHON", sys.executable))
 ACCOUNT_ID = "123456789012"  # as in AWS's documentation
 REGION = "eu-central-1"
 HEALTH = "/_ministack/health"
@@ -64,6 +66,7 @@ class Rehearsal:
         threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
         self.tell_guard("watch folder", self.folder)
+        self.function_python = self.folder / "python/bin/python"
         self.port = port or find_free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.env_file = self.folder / ".env"
@@ -97,7 +100,7 @@ class Rehearsal:
             "ECR_REGISTRY": f"127.0.0.1:{self.port}",
             "LOCAL_IMAGE": f"hello-lambda:rehearsal-{self.port}",
             "CONFIRM": "yes",
-            "PYTHON": sys.executable,
+            "PYTHON": APP_PYTHON,
         }
 
     def tell_guard(self, action: str, name: object) -> None:
@@ -189,16 +192,20 @@ class Rehearsal:
         self.step("it is the emulator's account", self.check_account)
 
     def connect(self) -> None:
-        from function import Function  # imports botocore, which takes a while, and which `make bench` lacks
+        from function import (  # imports botocore, which takes a while, and which `make bench` lacks
+            Function,
+            make_environment,
+        )
 
-        self.function = Function(self.endpoint, REGION, self.folder)
+        make_environment(APP_PYTHON, self.folder / "python")
+        self.function = Function(self.endpoint, REGION, self.folder, self.function_python)
 
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
         if not Path(self.environment["REAL_AWS"]).exists():
-            print(">> installing an aws CLI into .aws-cli, since this machine has none: about 190 MB", flush=True)
+            print(">> installing an aws CLI into .aws-cli, since this machine has none: about 140 MB", flush=True)
             with locked():
-                self.make(".aws-cli/bin/aws")
+                self.make(".aws-cli")
         self.fork_aws_cli()
         return self.run("aws", "--version").split()[0]
 
@@ -217,7 +224,7 @@ class Rehearsal:
             time.sleep(0.05)
 
     def start_emulator(self) -> None:
-        command, settings = describe_emulator(self.port, self.folder)
+        command, settings = describe_emulator(self.port, self.folder, self.function_python)
         self.emulator, self.emulator_log = self.start(*command, url=f"{self.endpoint}{HEALTH}", **settings)
 
     def check_account(self) -> str:
@@ -275,11 +282,12 @@ class Rehearsal:
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
 
 
-def describe_emulator(port: int, folder: Path) -> tuple[list[str], dict[str, str]]:
+def describe_emulator(port: int, folder: Path, function_python: str | Path) -> tuple[list[str], dict[str, str]]:
     """The command that starts an emulated account behind gate.py, and the variables for its environment."""
     settings = {
         **ADMINISTRATOR,
         "AUTH": "true",
+        "FUNCTION_PYTHON": str(function_python),
         "GATEWAY_PORT": str(port),
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         # The code of its functions goes there. The emulator does not delete it.
@@ -287,7 +295,7 @@ def describe_emulator(port: int, folder: Path) -> tuple[list[str], dict[str, str
         # LOAD starts 16 containers at once. With the default of 10 s a slow Docker loses requests.
         "MINISTACK_DOCKER_TIMEOUT": "60",
     }
-    server = [sys.executable, "-m", "hypercorn", str(Path(__file__).with_name("gate.py")) + ":app"]
+    server = [str(ROOT / ".emulator/bin/python"), "-m", "hypercorn", f"{ROOT}/tests/rehearse/gate.py:app"]
     return [*server, "--workers", "0", "--bind", f"127.0.0.1:{port}"], settings
 
 

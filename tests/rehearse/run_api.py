@@ -4,6 +4,8 @@ The same make targets deploy it as deploy it to AWS. A change under app/ is depl
 """
 
 import contextlib
+import itertools
+import json
 import os
 import re
 import signal
@@ -71,7 +73,8 @@ def write_env_file(rehearsal: Rehearsal, path: Path) -> None:
 
 def print_help(rehearsal: Rehearsal, env_file: Path) -> None:
     endpoint = rehearsal.read_settings()["API_SECURE_ENDPOINT"]
-    python = os.path.relpath(sys.executable, ROOT) if Path(sys.executable).is_relative_to(ROOT) else sys.executable
+    python = rehearsal.environment["PYTHON"]
+    python = os.path.relpath(python, ROOT) if Path(python).is_relative_to(ROOT) else python
     print(HELP.format(endpoint=endpoint, env_file=env_file.name, python=python))
     if not rehearsal.in_image:
         print(">> a change under app/ is deployed when it is saved", flush=True)
@@ -100,8 +103,18 @@ class FunctionLog:
 
 def show(lines: list[str]) -> None:
     """Prints lines. Characters that could control the terminal, or begin another line, are escaped."""
-    for line in lines:
+    for line in itertools.chain.from_iterable(map(unfold, lines)):
         print("".join(each if each.isprintable() else ascii(each)[1:-1] for each in line.rstrip()), flush=True)
+
+
+def unfold(line: str) -> list[str]:
+    """Puts the traceback of a log line below it, with one line for each of its lines."""
+    try:
+        record = json.loads(line)
+        traceback = record.pop("exception").splitlines()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [line]
+    return [json.dumps(record, ensure_ascii=False), *traceback]
 
 
 def read_requests(log: TextIO) -> list[str]:

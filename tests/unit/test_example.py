@@ -1,5 +1,6 @@
-"""The example, against a gateway that recomputes each signature with botocore."""
+"""The example, against a gateway that recomputes each signature."""
 
+import hmac
 import json
 import os
 import re
@@ -8,15 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from behind_lambda import make_handler
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from fastapi import FastAPI
 from helpers import CLEAN_ENVIRONMENT, ROOT, run_python
 from rehearse import REGION, find_free_port
@@ -94,12 +94,18 @@ class _Request(BaseHTTPRequestHandler):
         return 200, HANDLER(json.loads(body), None)
 
     def sign(self, signed_headers: list[str], body: bytes) -> str:
-        headers = {name: self.headers[name] for name in signed_headers}
-        request = AWSRequest(self.command, f"http://{self.headers['Host']}{self.path}", headers=headers, data=body)
-        request.context["timestamp"] = self.headers["X-Amz-Date"]
-        signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET), "execute-api", REGION)
-        signer.headers_to_sign = lambda _: request.headers
-        return str(signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request))
+        """As AWS documents it: https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html"""
+        path, _, query = self.path.partition("?")
+        headers = "".join(f"{name}:{' '.join(self.headers[name].split())}\n" for name in signed_headers)
+        parameters = "&".join(sorted(query.split("&")))
+        request = (self.command, quote(path), parameters, headers, ";".join(signed_headers), sha256(body).hexdigest())
+        date = self.headers["X-Amz-Date"]
+        scope = [date[:8], REGION, "execute-api", "aws4_request"]
+        text = ("AWS4-HMAC-SHA256", date, "/".join(scope), sha256("\n".join(request).encode()).hexdigest())
+        key = f"AWS4{SECRET}".encode()
+        for word in [*scope, "\n".join(text)]:
+            key = hmac.digest(key, word.encode(), "sha256")
+        return key.hex()
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -1,15 +1,10 @@
 """The two routes of the guide, by name. Delete this file with them."""
 
-from typing import Any
-
 import pytest
-import schemathesis
 from helpers import call
 from pictures import DOCS, read_picture
 
 from app.app import app
-
-API = schemathesis.openapi.from_asgi("/openapi.json", app).include(path=["/hello/", "/goodbye/"])
 
 
 @pytest.mark.parametrize(
@@ -47,9 +42,3 @@ def test_picture_of_the_page_docs_shows_the_routes() -> None:
     shown_routes = list(zip(lines[::3], lines[1::3], lines[2::3], strict=True))
     assert shown_routes
     assert [route for route in shown_routes if route not in routes] == []
-
-
-@API.parametrize()
-def test_route_passes_every_check_of_schemathesis(case: schemathesis.Case[Any]) -> None:
-    """Another method, for one, is 405, and `Allow` names the right one."""
-    case.call_and_validate()

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -339,13 +340,14 @@ def install(checkout: Path, python: Path, **environment: str) -> subprocess.Comp
 def test_requirements_are_installed_again_only_when_they_change(checkout: Path, fake_python: Path) -> None:
     installed = fake_python.parent / "installed"
     first = install(checkout, fake_python)
-    assert (first.returncode, len(installed.read_text().splitlines())) == (0, 2), first.stderr
-    assert "--require-hashes --requirement requirements.lock" in installed.read_text()
+    locks = "--requirement requirements.lock --requirement tests/requirements/dev.lock"
+    line = f"-m pip install --no-compile --require-hashes {locks}\n"
+    assert (first.returncode, installed.read_text()) == (0, line), first.stderr
     assert install(checkout, fake_python).returncode == 0
-    assert len(installed.read_text().splitlines()) == 2
-    (checkout / "requirements-dev.txt").write_text("another==1\n")
+    assert installed.read_text() == line
+    (checkout / "tests/requirements/dev.lock").write_text("another==1\n")
     assert install(checkout, fake_python).returncode == 0
-    assert len(installed.read_text().splitlines()) == 4
+    assert installed.read_text() == line * 2
 
 
 def test_requirements_go_into_an_active_environment_whose_path_has_a_space(checkout: Path, fake_python: Path) -> None:
@@ -355,13 +357,37 @@ def test_requirements_go_into_an_active_environment_whose_path_has_a_space(check
     for _ in range(2):
         process = install(checkout, fake_python, VIRTUAL_ENV=str(active))
         assert process.returncode == 0, process.stderr
-    assert len((fake_python.parent / "installed").read_text().splitlines()) == 2
+    assert len((fake_python.parent / "installed").read_text().splitlines()) == 1
     assert not (checkout / ".venv").exists()
 
 
-def test_environment_that_cannot_be_made_leaves_nothing(checkout: Path, fake_python: Path) -> None:
+def test_environment_that_could_not_be_made_is_made_again(checkout: Path, fake_python: Path) -> None:
     assert install(checkout, fake_python, BROKEN="1").returncode == 2
-    assert not (checkout / ".venv").exists()
+    assert install(checkout, fake_python).returncode == 0
+
+
+def test_environment_of_a_stopped_installation_is_made_again(checkout: Path, tmp_path: Path) -> None:
+    """Ctrl-C leaves it without pip. Without pyvenv.cfg its Python is the machine's, which must get no packages."""
+    for damage in ("lib", "pyvenv.cfg"):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True, timeout=60)
+        path = checkout / ".venv" / damage
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        settings = {
+            "VIRTUAL_ENV": "",
+            "CONDA_DEFAULT_ENV": "",
+            "PIP_INDEX_URL": "http://127.0.0.1:1",
+            "PIP_RETRIES": "0",
+        }
+        process = run_make("requirements", "--directory", str(checkout), **settings, PYTHON=sys.executable)
+        assert "No module named pip" not in process.stderr
+        assert (checkout / ".venv/pyvenv.cfg").exists()
+
+
+def test_active_environment_without_pip_is_named(checkout: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "own"], check=True, timeout=60)
+    process = run_make("requirements", "--directory", str(checkout), VIRTUAL_ENV=str(tmp_path / "own"))
+    refusal = f"The environment {tmp_path}/own has no pip: install it there, or deactivate the environment"
+    assert process.stderr.splitlines()[0] == refusal
 
 
 @pytest.mark.parametrize("environment", [{"TOO_OLD": "1"}, {"PYTHON": "/nowhere/python"}, {"VIRTUAL_ENV": "/nowhere"}])
@@ -456,10 +482,9 @@ def test_run_container_explains_a_crash_of_the_emulator(tmp_path: Path, stub: St
 def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python: Path) -> None:
     """Each check is a stand-in that notes its name, and mypy's fails."""
     noted = fake_python.parent / "noted"
-    environment = fake_python.parent / "environment"
     programs = ("ruff", "mypy", "codespell", "cfn-lint", "hadolint", "shellcheck", "jactionlint", "python")
     for folder, names in (
-        (environment / "bin", programs),
+        (checkout / ".tests/bin", programs),
         (checkout / ".scanners/bin", ("checkov", "cfripper", "harper")),
     ):
         folder.mkdir(parents=True)
@@ -467,10 +492,12 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
             result = "$FAILS" if name == "mypy" else "0"
             (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{noted}"\nexit {result}\n')
             (folder / name).chmod(0o755)
+    shown = run_make("--dry-run", ".tests", ".scanners", "--directory", str(checkout)).stdout
+    for file in re.findall(r"^touch (\S+)", shown, re.MULTILINE):
+        (checkout / file).touch()
     for code in (0, 1):
         noted.unlink(missing_ok=True)
-        own = {"VIRTUAL_ENV": str(environment), "FAILS": str(code)}
-        assert bool(run_make("lint", "--directory", str(checkout), **own).returncode) == bool(code)
+        assert bool(run_make("lint", "--directory", str(checkout), FAILS=str(code)).returncode) == bool(code)
         lines = [line for line in noted.read_text().splitlines() if not line.startswith("python")]
         assert [line.split()[0] for line in lines] == [
             *("ruff", "ruff", "mypy", "mypy", "codespell", "harper", "harper", "harper", "harper", "harper"),
@@ -486,8 +513,9 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
 
 @pytest.mark.parametrize(("package", "option"), [("", "--upgrade "), ("PACKAGE=loguru", "--upgrade-package loguru ")])
 def test_lock_renews_one_package_or_all(package: str, option: str) -> None:
-    (command,) = re.findall(r"uv pip compile.*", run_make("--dry-run", "lock", *package.split()).stdout)
-    assert option in command
+    commands = re.findall(r"uv pip compile.*", run_make("--dry-run", "lock", *package.split()).stdout)
+    assert len(commands) == 6
+    assert all(option in command for command in commands)
 
 
 @pytest.mark.parametrize("cases", ["abc", "0", "-1", ""])

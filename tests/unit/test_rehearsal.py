@@ -1,15 +1,11 @@
 """How the rehearsal takes and shows its steps, without an emulated account."""
 
-import io
-import json
 import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
-from function import Function
 from helpers import ROOT, run_python
 from rehearse import NEEDS, run_after
 
@@ -49,25 +45,6 @@ def test_step_does_not_start_after_one_that_failed() -> None:
         with pytest.raises(RuntimeError, match="no templates today"):
             second.result()
     assert started == []
-
-
-def check(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Checks a function that answers like this."""
-    payload = json.dumps({"statusCode": status, "body": body}).encode()
-    client = SimpleNamespace(invoke=lambda **_: {"Payload": io.BytesIO(payload)})
-    monkeypatch.setattr(Function, "connect", lambda *_: client)
-    return Function("http://127.0.0.1:9", "eu-central-1", ROOT).check()
-
-
-def test_function_answers_also_if_the_app_has_no_route_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert check(200, "hello", monkeypatch) == "hello"
-    without = check(404, '{"detail":"Not Found"}', monkeypatch)
-    assert without == "404, app/ has no route /hello/ of tests/events/guide.json"
-
-
-def test_function_that_fails_stops_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RuntimeError, match='"body": "Internal Server Error"'):
-        check(500, "Internal Server Error", monkeypatch)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

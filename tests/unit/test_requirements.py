@@ -1,12 +1,18 @@
-"""requirements.lock: what requirements.txt needs, whole, in the versions that are tested here, and nothing else."""
+"""The locks: each has what its list of requirements needs, with hashes. requirements.lock is what the tests run on."""
 
 import importlib.metadata
 import re
-from pathlib import Path
 
+import pytest
 from helpers import PYTHON_VERSION, ROOT, read_requirements
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+LOCKS = {
+    "requirements.lock": "requirements.txt",
+    "tests/requirements/dev.lock": "requirements-dev.txt",
+    **{f"tests/requirements/{path.stem}.lock": str(path) for path in (ROOT / "tests/requirements").glob("*.txt")},
+}
 
 
 def find_closure(names: set[str]) -> set[str]:
@@ -19,40 +25,42 @@ def find_closure(names: set[str]) -> set[str]:
     return found
 
 
-def measure_size(name: str) -> int:
-    """The bytes of a distribution's files, with the bytecode that pip compiled."""
-    paths = [Path(str(file.locate())) for file in importlib.metadata.files(name) or []]
-    return sum(path.stat().st_size for path in paths if path.is_file())
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_has_the_direct_requirements_in_their_versions(lock: str) -> None:
+    locked = read_requirements(lock)
+    for name, version in read_requirements(LOCKS[lock]).items():
+        assert version in ("", locked[name])
 
 
-def test_lock_has_the_direct_requirements_in_their_versions() -> None:
-    assert read_requirements("requirements.txt").items() <= read_requirements("requirements.lock").items()
+@pytest.mark.parametrize("lock", ["requirements.lock", "tests/requirements/dev.lock"])
+def test_lock_is_the_closure_of_the_direct_requirements(lock: str) -> None:
+    assert find_closure(set(read_requirements(LOCKS[lock]))) == set(read_requirements(lock))
 
 
-def test_lock_is_the_closure_of_the_direct_requirements() -> None:
-    direct = set(read_requirements("requirements.txt"))
-    assert find_closure(direct) == set(read_requirements("requirements.lock"))
-
-
-def test_lock_pins_each_version_and_its_files_and_names_no_index() -> None:
-    text = re.sub(r"^ *#.*\n", "", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_pins_each_version_and_its_files_and_names_no_index(lock: str) -> None:
+    text = re.sub(r"^ *#.*\n", "", (ROOT / lock).read_text(), flags=re.MULTILINE)
     pinned = r"[\w.-]+==\S+( ; .+)? \\\n( {4}--hash=sha256:[0-9a-f]{64}( \\)?\n)+"
     assert re.sub(pinned, "", text) == ""
 
 
-def test_lock_is_what_the_tests_run_on() -> None:
-    locked = read_requirements("requirements.lock")
+@pytest.mark.parametrize("lock", ["requirements.lock", "tests/requirements/dev.lock"])
+def test_lock_is_what_the_tests_run_on(lock: str) -> None:
+    locked = read_requirements(lock)
     assert {name: importlib.metadata.version(name) for name in locked} == locked
 
 
+def test_make_installs_nothing_without_hashes() -> None:
+    commands = re.findall(r"-m pip .*", (ROOT / "tests/tools.mk").read_text())
+    assert len(commands) == 5
+    assert [command for command in commands if "--require-hashes" not in command] == []
+
+
 def test_make_says_about_how_much_it_installs() -> None:
-    """Extras are not in the closure. Other machines and Pythons differ a little."""
-    packages, megabytes = re.findall(
-        r">> installing .*: about (\d+) packages, (\d+) MB", (ROOT / "tests/tools.mk").read_text()
-    )[0]
-    installed = find_closure({*read_requirements("requirements.lock"), *read_requirements("requirements-dev.txt")})
-    assert 0.8 < len(installed) / int(packages) < 1.2
-    assert 0.7 < sum(map(measure_size, installed)) / 1e6 / int(megabytes) < 1.3
+    """Other machines and Pythons differ a little."""
+    said = re.findall(r">> installing .* into \$\(env\): about (\d+) packages", (ROOT / "tests/tools.mk").read_text())
+    installed = read_requirements("requirements.lock") | read_requirements("tests/requirements/dev.lock")
+    assert 0.8 < len(installed) / int(said[0]) < 1.2
 
 
 def test_conda_environment_has_the_python_of_the_image() -> None:
