@@ -125,7 +125,7 @@ create_lambda_role: check_account ## Create the function's role and its log grou
 
 create_lambda_function: check_account ## Create the function from the pushed image, unless it exists
 	function=$(function) || exit; \
-	  [ "$$function" ] || aws/retry_while_new aws lambda create-function --function-name $(APP_NAME) --role "$$AWS_LAMBDA_ROLE_ARN" \
+	  [ "$$function" ] || aws/retry_while_new aws lambda create-function --function-name $(APP_NAME) --role "$$AWS_LAMBDA_ROLE_ARN" --query FunctionArn \
 	  --package-type Image --code ImageUri=$(image):$(IMAGE_TAG) --architectures $(ARCHITECTURE) --memory-size $(LAMBDA_MEMORY) --timeout $(LAMBDA_TIMEOUT)
 	aws lambda wait function-active-v2 --function-name $(APP_NAME)
 

@@ -92,3 +92,4 @@ def test_list_images_shows_the_findings_of_each_pushed_image(account: dict[str, 
         ("tag-a", "a", "", "not scanned"),
     ]
     assert "ScanNotFoundException" in process.stderr
+    assert process.stdout.endswith("An older image is gone, also for a rollback\n")
