@@ -154,7 +154,7 @@ invoke: requirements ## Run the example: each route signed and unsigned
 
 ##@ Deploy to AWS: as a whole
 deploy: check_account requirements create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker ## Take every step above, and run the example
-	"$(env)/bin/python" examples/invoke_secure_routes.py --wait 90
+	aws/wait_for_api "$(env)/bin/python" examples/invoke_secure_routes.py
 	@echo ">> deployed. $(ENV_FILE) has the address of the API. Next: make logs, or make destroy to delete all of it"
 
 status: check_account ## Show the stacks and the function

@@ -1,5 +1,6 @@
 """The rehearsal's checks of the deployed API, and of the account after `make destroy`."""
 
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 def invoke(rehearsal: "Rehearsal") -> str:
     output = rehearsal.run("make", "invoke")
-    answers = re.findall(r"'body': '(.*?)'", output)
+    answers = [json.loads(each)["body"] for each in re.findall(r'{"statusCode".*', output)]
     return f"{' and '.join(answers)} signed, {output.count('Missing Authentication Token')} unsigned"
 
 

@@ -220,6 +220,47 @@ def test_only_a_new_role_or_repository_is_waited_for(
     assert process.stdout == ("arn\n" if attempts == 2 else "")
 
 
+EXAMPLE = ("aws/wait_for_api", "aws", "lambda", "an-example")
+TEMPORARY = [
+    '{"message":"Missing Authentication Token"}\nAssertionError: got 403: see Troubleshooting',
+    '{"message":"The security token included in the request is invalid."}\nAssertionError: got 403: see Troubleshooting',
+    '{"Message":"User: … is not authorized to perform: execute-api:Invoke"}\nAssertionError: got 403: see Troubleshooting',
+    '{"message":"Forbidden"}\nAssertionError: got 403: see Troubleshooting',
+    '{"message": "Internal server error"}\nAssertionError: got 500: see Troubleshooting',
+    "No usable answer from API_SECURE_ENDPOINT: … NameResolutionError …",
+    "No usable answer from API_SECURE_ENDPOINT: … Connection refused …",
+    "No usable answer from API_SECURE_ENDPOINT: … Connection reset by peer …",
+]
+
+
+@pytest.mark.parametrize("failure", TEMPORARY)
+def test_first_calls_are_repeated_until_two_succeed_in_a_row(
+    run: Run, calls: Callable[[], list[str]], failure: str
+) -> None:
+    """AWS may answer once, and then refuse again."""
+    refused, answered = (1, "", failure), (0, "", "Invoking route: hello")
+    process = run(EXAMPLE, an_example=[refused, answered, refused, answered, answered])
+    assert (process.returncode, process.stdout, len(calls())) == (0, "Invoking route: hello\n", 5)
+    assert process.stderr.count("everywhere yet: once more in 5 s") == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        '{"message":"The request signature we calculated does not match …"}\nAssertionError: got 403: see Troubleshooting',
+        '{"message": "Internal server error"}\nAssertionError: got 502: see Troubleshooting',
+        '{"message": "Internal server error"}\nAssertionError: the route failed: see the message above, and make logs',
+        "AssertionError: everybody can call the method: set its authorization to AWS_IAM",
+        "AWS_ACCESS_KEY is not set, or has other than plain characters.",
+    ],
+)
+def test_first_calls_are_not_repeated_after_a_failure_that_stays(
+    run: Run, calls: Callable[[], list[str]], failure: str
+) -> None:
+    process = run(EXAMPLE, an_example=[(1, "", failure)])
+    assert (process.returncode, process.stdout, process.stderr, len(calls())) == (1, "", f"{failure}\n", 1)
+
+
 @pytest.mark.parametrize(("account", "code"), [("123456789012", 0), ("999999999999", 1)])
 def test_require_stops_in_another_account(run: Run, account: str, code: int) -> None:
     command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "AWS_ACCOUNT_ID")

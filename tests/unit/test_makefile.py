@@ -416,12 +416,12 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
         *("aws cloudformation deploy", "aws apigateway create-deployment", "aws cloudformation deploy"),
     ]
     assert "make " not in shown
-    assert lines[-2].endswith("examples/invoke_secure_routes.py --wait 90")
+    assert lines[-2].endswith("examples/invoke_secure_routes.py")
     assert lines[-1].startswith('echo ">> deployed. ')
     assert len(lines) <= 30
     assert max(map(len, lines)) <= 160
     own = [line for line in lines if re.search(r"(^| )aws/(?!\w+\.yaml)", line) and not line.startswith("aws/require")]
-    assert len(own) <= 6
+    assert len(own) <= 7  # with aws/wait_for_api
 
 
 def test_recipes_of_a_deployment_use_no_variable_of_the_tools() -> None:
@@ -506,7 +506,7 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         pages = [word for line in lines[6:9] for word in line.split() if word.endswith(".md")]
         assert pages == ["./CHANGELOG.md", "./CONTRIBUTING.md", "./README.md", "aws/README.md", "tests/README.md"]
         assert " app/app.py" in lines[9]
-        aws = "aws/list_images aws/require aws/retry_while_new"
+        aws = "aws/list_images aws/require aws/retry_while_new aws/wait_for_api"
         assert lines[14] == f"shellcheck .ci/build_base_image .ci/run {aws} tests/bin/aws"
         assert lines[3] == f"mypy --python-version {PYTHON_VERSION} app"
 
