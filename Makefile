@@ -66,6 +66,7 @@ create_environment: ## Create or update the conda environment
 requirements: $(subst $() ,\ ,$(installed)) ## Install the requirements into the active environment or .venv
 
 run_app: requirements ## Run the app on uvicorn, and reload it on changes
+	@aws/require APP_PORT:$(APP_PORT)
 	"$(env)/bin/python" -m uvicorn app.app:app --reload --reload-dir app --host 127.0.0.1 --port $(APP_PORT) $(if $(NO_COLOR),--no-use-colors)
 
 test: requirements ## Run the fast tests: they need neither Docker nor AWS

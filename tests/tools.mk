@@ -38,6 +38,8 @@ all_tests := $(call environment,tests,requirements.lock tests/requirements/dev.l
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
 rename: ## Rename the application in every file, for example to NAME=my-api
+	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
+	  echo "make rename needs git, and a clone: run git init and git add --all first" >&2; exit 1; }
 	@printf %s "$(NAME)" | grep -Eqx '[a-z][a-z0-9]*(-[a-z0-9]+)*' && printf %s "$(NAME)" | grep -Eqx '.{2,40}' || { \
 	  echo "NAME=$(NAME): take 2 to 40 small letters, digits and single hyphens, with a letter first" >&2; exit 1; }
 	@found=$$(git grep --untracked -I -e "$(NAME)" | grep -v "NAME=$(NAME)" | head -n 3); [ -z "$$found" ] || { \

@@ -409,6 +409,18 @@ def test_port_that_is_none_is_refused(checkout: Path, port: str) -> None:
     assert run_refused(checkout, port) == f"API_PORT={port} is not a port: 8000, for example"
 
 
+def test_setting_of_the_image_that_is_neither_yes_nor_no_is_refused(checkout: Path) -> None:
+    process = subprocess.run(
+        ["make", "--no-print-directory", "run_api", f"API_PORT={find_free_port()}", "IMAGE=ja"],
+        cwd=checkout,
+        env={**CLEAN_ENVIRONMENT, **OWN_PYTHON},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.stderr.splitlines()[0] == "IMAGE=ja is neither yes nor no"
+
+
 def test_file_of_the_users_is_not_overwritten(checkout: Path) -> None:
     port = find_free_port()
     file = checkout / f".env.local.{port}"

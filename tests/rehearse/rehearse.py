@@ -203,7 +203,7 @@ class Rehearsal:
     def find_aws_cli(self) -> str:
         """Installs an aws CLI in .aws-cli on a machine that has none."""
         if not Path(self.environment["REAL_AWS"]).exists():
-            print(">> installing an aws CLI into .aws-cli, since this machine has none: about 140 MB", flush=True)
+            print("\n>> installing an aws CLI into .aws-cli, since this machine has none: about 140 MB", flush=True)
             with locked():
                 self.make(".aws-cli")
         self.fork_aws_cli()

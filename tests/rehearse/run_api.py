@@ -52,6 +52,8 @@ def check_port(text: str) -> int:
 
 
 def choose_env_file(port: int) -> Path:
+    if not os.access(ROOT, os.W_OK):
+        sys.exit(f"The folder {ROOT} cannot be written to. Clone the repository to another folder")
     path = ROOT / (".env.local" if port == DEFAULT_PORT else f".env.local.{port}")
     if path.exists() and not is_own(path):
         sys.exit(
@@ -164,6 +166,8 @@ def main() -> None:
     port = check_port(sys.argv[1])
     env_file = choose_env_file(port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    if sys.argv[2] not in ("yes", "no"):
+        sys.exit(f"IMAGE={sys.argv[2]} is neither yes nor no")
     in_image = sys.argv[2] == "yes"
     rehearsal = Rehearsal(port, in_image=in_image)
     try:

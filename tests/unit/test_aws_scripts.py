@@ -269,9 +269,18 @@ def test_require_stops_in_another_account(run: Run, account: str, code: int) -> 
     assert ("logged in to account 999999999999, and AWS_ACCOUNT_ID is 123456789012" in process.stderr) == bool(code)
 
 
+def test_require_says_that_a_region_has_no_address(run: Run) -> None:
+    command = ("env", "AWS_ACCOUNT_ID=123456789012", "AWS_REGION=Frankfurt", "aws/require", "aws", "AWS_ACCOUNT_ID")
+    unknown = 'Could not connect to the endpoint URL: "https://sts.Frankfurt.amazonaws.com/"\n'
+    process = run(command, get_caller_identity=[(255, "", unknown), (255, "", unknown)])
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[1].startswith("AWS_REGION=Frankfurt has no address. Take a region")
+    assert "not logged in" not in process.stderr
+
+
 def test_require_says_how_to_log_in(run: Run) -> None:
     command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "AWS_ACCOUNT_ID")
-    process = run(command, get_caller_identity=[(253, "", "Unable to locate credentials\n")])
+    process = run(command, get_caller_identity=[(253, "", "Unable to locate credentials\n")] * 2)
     assert process.returncode == 1
     assert process.stderr.startswith("Unable to locate credentials\nThe aws CLI is not logged in: run aws login")
 

@@ -479,6 +479,28 @@ def test_run_container_explains_a_crash_of_the_emulator(tmp_path: Path, stub: St
     assert process.stderr.startswith(message) == explained
 
 
+def test_run_app_names_a_taken_port_and_the_setting(taken_port: int) -> None:
+    process = run_make("run_app", f"APP_PORT={taken_port}")
+    message = f"Port {taken_port} cannot be used (Address already in use). Name another: APP_PORT=…"
+    assert (process.returncode, process.stderr.splitlines()[0]) == (2, message)
+
+
+def test_missing_right_to_use_docker_is_no_missing_engine(tmp_path: Path, stub: Stub) -> None:
+    settings = stub("docker", "aws")
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\necho 'permission denied while trying to connect' >&2\nexit 1\n")
+    process = run_make("deploy_to_ecr", **settings, **ACCOUNT)
+    assert process.stderr.startswith("You may not use Docker: ask for the right, for example sudo usermod -aG docker ")
+
+
+def test_rename_without_git_is_refused(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    process = run_make(
+        "rename", "NAME=my-api", "--directory", str(checkout), GIT_CEILING_DIRECTORIES=str(checkout.parent)
+    )
+    assert process.returncode == 2
+    assert process.stderr.startswith("make rename needs git, and a clone")
+
+
 def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python: Path) -> None:
     """Each check is a stand-in that notes its name, and mypy's fails."""
     noted = fake_python.parent / "noted"
