@@ -6,7 +6,9 @@ from typing import Any
 from mangum import Mangum
 from starlette.applications import Starlette
 
-from app.aws_lambda import SOURCES, TEXT_TYPES, LambdaServer, RequestLog, answer_every_event
+from app.aws_lambda import SOURCES, TEXT_TYPES, LambdaServer, RequestLog, answer_every_event, configure_logging
+
+configure_logging()
 
 
 def make_handler(app: Any) -> Callable[[Any, Any], dict[str, Any]]:

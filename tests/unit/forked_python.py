@@ -1,4 +1,4 @@
-"""Runs code as `python -c` does, but in a fork of a process that has imported the packages of app/ already."""
+"""Runs code as `python -c` does, but in a fork of a process that has imported the packages of app/ and examples/ already."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def run_forked(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def main() -> None:
-    for package in ("fastapi", "mangum.protocols", "loguru", "httpx", "pytest"):
+    for package in ("fastapi", "mangum.protocols", "loguru", "httpx", "dotenv", "argparse", "requests_aws4auth"):
         import_module(package)
     for line in sys.stdin:
         code, environment, *files = json.loads(line)

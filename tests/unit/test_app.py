@@ -1,4 +1,4 @@
-"""The app, and RequestLog around another one, as an HTTP client sees them."""
+"""RequestLog around an application, as an HTTP client sees it."""
 
 import re
 

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+from forked_python import run_forked
 from helpers import CLEAN_ENVIRONMENT, ROOT
 
-STACK_PY = """
+SCRIPT = """
 import runpy, sys, time
-sys.path.insert(0, "aws")
 time.sleep = lambda seconds: None
-runpy.run_path("aws/stack.py", run_name="__main__")
+sys.argv = [*{command!r}]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
-STACK = (sys.executable, "-c", STACK_PY, "aws", "cloudformation")
+STACK = ("aws/stack.py", "aws", "cloudformation")
 DEPLOY = (*STACK, "deploy", "--stack-name", "a-stack", "--template-file", "a.yaml")
 DELETE = (*STACK, "delete-stack", "--stack-name", "a-stack")
-CREATE_KEY = (sys.executable, "aws/access_key.py", "create", "a-user")
+CREATE_KEY = ("aws/access_key.py", "create", "a-user")
 # Takes the first answer to the operation from the folder of answers: its exit code, then what it prints, by stream.
-AWS = """#!{python}
-import json, os, pathlib, sys
+AWS = """#!{python} -IS
+import json, pathlib, sys
 folder = pathlib.Path({folder!r})
 with (folder / "calls").open("a") as calls:
     print(sys.argv[2], file=calls)
@@ -49,18 +50,15 @@ def run(tmp_path: Path) -> Run:
             (tmp_path / name).chmod(0o755)
         for operation, each in answers.items():
             (tmp_path / f"{operation.replace('_', '-')}.json").write_text(json.dumps(each))
+        environment = {
+            "PATH": f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}",
+            "ENV_FILE": str(tmp_path / ".env"),
+            "AWS_REGION": "eu-central-1",
+        }
+        if command[0].endswith(".py"):
+            return run_forked(SCRIPT.format(command=command), **environment)
         return subprocess.run(
-            command,
-            cwd=ROOT,
-            env={
-                **CLEAN_ENVIRONMENT,
-                "PATH": f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}",
-                "ENV_FILE": str(tmp_path / ".env"),
-                "AWS_REGION": "eu-central-1",
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
+            command, cwd=ROOT, env=CLEAN_ENVIRONMENT | environment, capture_output=True, text=True, timeout=60
         )
 
     return run
@@ -368,7 +366,7 @@ def test_deleted_key_is_forgotten_and_another_one_is_not(
     run: Run, calls: Callable[[], list[str]], tmp_path: Path, current: str, left: str
 ) -> None:
     (tmp_path / ".env").write_text(f"AWS_ACCESS_KEY={current}\nAWS_SECRET_ACCESS_KEY=s\n")
-    command = (sys.executable, "aws/access_key.py", "delete", "a-user")
+    command = ("aws/access_key.py", "delete", "a-user")
     process = run(command, list_access_keys=list_keys("AKIA"), delete_access_key=[])
     assert (process.returncode, calls()) == (0, ["list-access-keys", "delete-access-key"])
     assert dotenv_values(tmp_path / ".env")["AWS_ACCESS_KEY"] == left

@@ -7,17 +7,13 @@ import pytest
 from behind_lambda import make_handler
 from forked_python import run_forked
 from helpers import load_event
-from loguru import logger
 
 GUIDE = load_event("guide")
 ON_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "hello-lambda"}
 POOL = """
 from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
-from app.aws_lambda import configure_logging
 from behind_lambda import make_handler
-
-configure_logging()
 
 @asynccontextmanager
 async def open_pool(app: FastAPI):
@@ -42,7 +38,7 @@ for _ in range(2):
 
 def run(code: str, **environment: str) -> list[str]:
     """The lines that some code prints."""
-    process = run_forked(code, LOG_LEVEL="ERROR", **environment)
+    process = run_forked(code, **{"LOG_LEVEL": "ERROR"} | environment)
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout.splitlines()
 
@@ -118,10 +114,17 @@ def test_application_without_a_lifespan_is_served(how: str) -> None:
 
 
 def test_lifespan_that_raises_leaves_a_line_in_the_log() -> None:
-    lines: list[Any] = []
-    number = logger.add(lambda line: lines.append(line.record))
-    make_handler(make_bare("it fails"))(GUIDE, None)
-    logger.remove(number)
-    failed, request = lines
-    assert (failed["level"].name, failed["exception"].type) == ("ERROR", NotImplementedError)
-    assert request["message"] == "GET /hello/ 200"
+    code = f"""
+from behind_lambda import make_handler
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    await send({{"type": "http.response.start", "status": 204}})
+    await send({{"type": "http.response.body"}})
+
+make_handler(app)({GUIDE!r}, None)
+"""
+    failed, request = map(json.loads, run(code, **ON_LAMBDA | {"LOG_LEVEL": "INFO"}))
+    assert (failed["level"], failed["exception"].splitlines()[-1]) == ("ERROR", "NotImplementedError")
+    assert request["message"] == "GET /hello/ 204"

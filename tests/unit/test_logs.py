@@ -20,10 +20,8 @@ from types import SimpleNamespace
 from fastapi import BackgroundTasks, FastAPI
 from fastapi.responses import JSONResponse
 from loguru import logger
-from app.aws_lambda import configure_logging
 from behind_lambda import make_handler
 
-configure_logging()
 app = FastAPI()
 
 @app.get("/hello/")
@@ -102,7 +100,7 @@ def test_log_of_an_exception_is_one_line_without_values(tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(APP + FAILING_ROUTE)
     setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from failing import app"
     event = {**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}
-    (line,) = invoke(event, setup=f"logger.remove(); {setup}")
+    (line,) = invoke(event, setup=setup)
     assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
     assert line["exception"].startswith("Traceback (most recent call last):\n")
     assert "len(password)" in line["exception"]
