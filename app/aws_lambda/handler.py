@@ -43,10 +43,9 @@ def refuse(event: Any, context: Any, status: int, detail: str) -> Answer:
     headers = event.get("headers") if isinstance(event, dict) else None
     by_name = {name.lower(): value for name, value in headers.items()} if isinstance(headers, dict) else {}
     correlation_id = choose_correlation_id(by_name.get(HEADER))
-    line = logger.bind(
-        status=status, correlation_id=correlation_id, **read_aws_ids({"aws.event": event, "aws.context": context})
-    )
-    line.opt(exception=True).log("WARNING" if status == 400 else "ERROR", "no request {}: {}", status, detail)
+    ids = read_aws_ids({"aws.event": event, "aws.context": context})
+    line = logger.bind(status=status, correlation_id=correlation_id, **ids).opt(exception=status == 500)
+    line.log("ERROR" if status == 500 else "WARNING", "no request {}: {}", status, detail)
     body = json.dumps({"detail": detail}, separators=(",", ":"))
     own_headers = {"content-type": "application/json", "content-length": str(len(body)), HEADER: correlation_id}
     return {"statusCode": status, "headers": own_headers, "body": body, "isBase64Encoded": False}

@@ -3,13 +3,16 @@
 import asyncio
 import gc
 import json
+import sys
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from behind_lambda import make_handler
 from fastapi import FastAPI
 from helpers import EVENTS, load_event
+from loguru import logger
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -213,7 +216,17 @@ def test_asyncio_run_in_the_application_harms_no_later_request() -> None:
     assert handler(GUIDE, None)["statusCode"] == 200
 
 
-def test_failed_request_leaves_no_body_in_memory() -> None:
+@pytest.fixture
+def log_without_values() -> Iterator[None]:
+    """A log handler as in app/aws_lambda/logs.py. loguru's own one keeps the values of variables for a while."""
+    logger.remove()
+    number = logger.add(lambda _: None, backtrace=False, diagnose=False)
+    yield
+    logger.remove(number)
+    logger.add(sys.stderr)
+
+
+def test_failed_request_leaves_no_body_in_memory(log_without_values: None) -> None:
     class Body(str):
         """A text whose end can be seen."""
 
