@@ -144,7 +144,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Any], object]]] = {
         lambda ecr: ecr.delete_repository(repositoryName="hello-lambda-two", force=True),
     ),
     "another application's function": ("lambda", lambda it: it.delete_function(FunctionName="hello-lambda-two")),
-    # The emulator evaluates no tag of an API. tests/unit/test_deployer_policy.py does.
+    # The emulator evaluates no tag of an API. test_deployer_policy.py does.
     "another application's API": ("apigateway", lambda it: it.delete_rest_api(restApiId="a1b2c3")),
     "another application's log": ("logs", lambda it: it.delete_log_group(logGroupName="/aws/lambda/hello-lambda-two")),
 }
