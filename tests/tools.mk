@@ -134,7 +134,7 @@ $(subst $() ,\ ,$(installed)):
 	@"$(env)/bin/python" $(working) || [ "$(env)" = .venv ] || { \
 	  echo "The environment $(env) has no pip: install it there, or deactivate the environment" >&2; exit 1; }
 	@"$(env)/bin/python" $(working) || "$(PYTHON)" -m venv --clear .venv
-	@echo ">> installing requirements.lock and tests/requirements/dev.lock into $(env): about 35 packages, 55 MB"
+	@echo ">> installing requirements.lock and tests/requirements/dev.lock into $(env): about 55 MB"
 	"$(env)/bin/python" $(install) --requirement requirements.lock --requirement tests/requirements/dev.lock
 	rm -f "$(env)"/.installed-* && touch "$(installed)"
 
