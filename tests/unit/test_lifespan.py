@@ -113,6 +113,18 @@ def test_application_without_a_lifespan_is_served(how: str) -> None:
     assert (answer["statusCode"], answer["isBase64Encoded"], answer["body"]) == (200, True, "aGVsbG8=")
 
 
+def test_application_without_a_lifespan_ends_quietly() -> None:
+    code = """
+from behind_lambda import make_handler
+async def bare(scope, receive, send):
+    await receive()
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body"})
+make_handler(bare)
+"""
+    assert run(code, **ON_LAMBDA) == []
+
+
 def test_lifespan_that_raises_leaves_a_line_in_the_log() -> None:
     code = f"""
 from behind_lambda import make_handler
