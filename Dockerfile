@@ -24,9 +24,6 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash package/app && c
 FROM public.ecr.aws/lambda/python:${PYTHON_VERSION}
 COPY --from=build /build/package ${LAMBDA_TASK_ROOT}/
 
-# loguru would start with a handler of its own, which app/aws_lambda/logs.py removes again.
-ENV LOGURU_AUTOINIT=False
-
 # Python 3.15 imports a module when it is used first, and 3.14 ignores this. With 3.15, app/cold_start.py can go: delete the
 # file, and let CMD name app.app.handler.
 ENV PYTHON_LAZY_IMPORTS=all

@@ -45,7 +45,7 @@ def main() -> None:
         response = requests.post(endpoint, json=event, auth=auth, timeout=35)
         logger.info(show(response))
         assert response.status_code == 200, f"got {response.status_code}: see Troubleshooting in aws/README.md"
-        assert response.json()["statusCode"] == 200, "the route failed: see the message above, and make logs"
+        assert response.json().get("statusCode") == 200, "the route failed: see the message above, and make logs"
 
         logger.info(f"Unauthorized request: {route}")
         response = requests.post(endpoint, json=event, timeout=35)

@@ -4,11 +4,12 @@ import json
 import os
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from mangum.types import LambdaConfig, LambdaContext, LambdaEvent, Response, Scope
 
 from app.aws_lambda.events import EventError, check_rest_event
-from app.aws_lambda.paths import split_rest_path
+from app.aws_lambda.paths import SAFE, split_rest_path
 from app.aws_lambda.request_log import HEADER
 from app.aws_lambda.sources import RestApi
 
@@ -33,10 +34,12 @@ class EventInBody(RestApi):
 
     @cached_property
     def scope(self) -> Scope:
-        scope = super().scope
+        scope, outer = super().scope, self.outer.scope
         # The first id counts: the outer one only where the inner event has none.
-        scope["headers"] += [pair for pair in self.outer.scope["headers"] if pair[0] == HEADER.encode()]
-        return {**scope, "aws.event_in_body": True}
+        scope["headers"] += [pair for pair in outer["headers"] if pair[0] == HEADER.encode()]
+        root_path, path = outer["root_path"], outer["root_path"] + scope["path"]
+        raw_path = quote(root_path, SAFE).encode() + scope["raw_path"]
+        return {**scope, "root_path": root_path, "path": path, "raw_path": raw_path, "aws.event_in_body": True}
 
     def __call__(self, response: Response) -> dict[str, Any]:
         answer = super().__call__(response)
@@ -54,7 +57,6 @@ def read_inner_event(outer: RestApi) -> LambdaEvent:
         raise EventError(f"event: should have at most {MOST_BYTES} bytes without its body, and has {size}")
     if event["path"].rstrip("/") == OWN_PATH:
         raise EventError(f"path: should be a route of the application, and not {OWN_PATH}")
-    root_path, _ = split_rest_path(outer.event)
     # API Gateway says who the caller is, and not the caller.
-    context = {**outer.event["requestContext"], "path": root_path and root_path + event["path"]}
-    return {**event, "requestContext": context}
+    context = {**outer.event["requestContext"], "path": None}
+    return {**event, "requestContext": context, "stageVariables": outer.event.get("stageVariables")}

@@ -23,7 +23,7 @@ def answer_every_event(mangum: Mangum) -> Callable[[Any, Any], Answer]:
     """
 
     def handler(event: Any, context: Any) -> Answer:
-        asyncio.set_event_loop(LOOP)  # asyncio.run(), anywhere in the process, unsets it
+        asyncio.set_event_loop(LOOP)  # asyncio.run() in the application unsets it
         try:
             check_event(event)
             return mangum(event, context)
@@ -31,7 +31,12 @@ def answer_every_event(mangum: Mangum) -> Callable[[Any, Any], Answer]:
             raise
         except EventError as error:
             return refuse(event, context, 400, str(error))
-        except (AttributeError, KeyError, TypeError, ValueError):  # Mangum read the event: the application cannot raise
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # from reading the event. Mangum catches the application's
             return refuse(event, context, 400, "A field of the event is missing, or has a value of a wrong type")
         except (Exception, SystemExit, asyncio.CancelledError):
             return refuse(event, context, 500, "Internal Server Error")
@@ -45,7 +50,7 @@ def refuse(event: Any, context: Any, status: int, detail: str) -> Answer:
     correlation_id = choose_correlation_id(by_name.get(HEADER))
     ids = read_aws_ids({"aws.event": event, "aws.context": context})
     line = logger.bind(status=status, correlation_id=correlation_id, **ids).opt(exception=status == 500)
-    line.log("ERROR" if status == 500 else "WARNING", "no request {}: {}", status, detail)
+    line.log("ERROR" if status == 500 else "WARNING", "not served {}: {}", status, detail)
     body = json.dumps({"detail": detail}, separators=(",", ":"))
     own_headers = {"content-type": "application/json", "content-length": str(len(body)), HEADER: correlation_id}
     return {"statusCode": status, "headers": own_headers, "body": body, "isBase64Encoded": False}

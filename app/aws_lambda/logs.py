@@ -21,7 +21,8 @@ encode = json.JSONEncoder(default=str).encode  # json.dumps() would build an enc
 def configure_logging() -> None:
     """Adds a log handler that writes to stdout, from the level in LOG_LEVEL (INFO) upwards.
 
-    It takes the place of the handlers that loguru, Lambda and uvicorn bring. Every other handler stays.
+    It replaces the handlers that loguru and Lambda start with, and those of uvicorn's loggers. The application's own
+    handlers stay.
 
     Raises:
         ValueError: LOG_LEVEL is none of `LEVELS`.
@@ -29,7 +30,7 @@ def configure_logging() -> None:
     level = (os.environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in LEVELS:
         raise ValueError(f"LOG_LEVEL={level} is not a log level: set it to one of {', '.join(LEVELS)}")
-    with suppress(ValueError):  # loguru has no first handler where LOGURU_AUTOINIT is False
+    with suppress(ValueError):  # another call, or the application, has removed it
         logger.remove(0)
     # diagnose would print the values of variables, secrets among them.
     if ON_LAMBDA:

@@ -1,6 +1,6 @@
-"""Splits the path of an event into the root path, which only the client sees, and the application's path behind it.
+"""Splits the path of an event into the root path and the application's own path. Both are percent-encoded.
 
-The root path is the stage, or the base path of a custom domain. All paths here are percent-encoded.
+The root path is the stage, or the base path of a custom domain.
 """
 
 import re
@@ -15,7 +15,7 @@ def split_rest_path(event: dict[str, Any]) -> tuple[str, str]:
     if not public_path:  # the guide's event has none
         return "", path
     root_path = remove_resource(public_path, event["resource"], event)
-    # Behind a custom domain, path has the base path as well. Elsewhere it has no stage.
+    # With a custom domain, both paths begin with the base path. Otherwise only the public path has the stage.
     return root_path, path.removeprefix(root_path) if path == public_path else path
 
 
@@ -28,9 +28,9 @@ def split_http_path(event: dict[str, Any]) -> tuple[str, str]:
     _, _, resource = event["routeKey"].partition(" ")
     if resource:
         root_path = quote(remove_resource(unquote(path), resource, event), SAFE)
-    else:  # The route $default tells nothing. The stage stands in front, at the API's own domain only.
-        stage = f"/{context['stage']}" if context["domainPrefix"] == context["apiId"] else "/"
-        root_path = stage if f"{path}/".startswith(f"{stage}/") else ""
+    else:  # The route $default has no resource. The path has a stage at the API's own domain only.
+        stage, own_domain = f"/{context['stage']}", context.get("domainPrefix") == context["apiId"]
+        root_path = stage if own_domain and f"{path}/".startswith(f"{stage}/") else ""
     return root_path, path.removeprefix(root_path)
 
 

@@ -41,7 +41,8 @@ class RequestLog:
         with logger.contextualize(correlation_id=correlation_id, **read_aws_ids(scope)):
             try:
                 await self.app(scope, receive, send_with_id)
-                self.log(scope["method"], path, status if complete else 500, started, "INFO" if complete else "ERROR")
+                lost = not complete and "aws.event" in scope  # A client of uvicorn may leave. Lambda's never does.
+                self.log(scope["method"], path, 500 if lost else status, started, "ERROR" if lost else "INFO")
             except BaseException as error:
                 self.log(scope["method"], path, status if complete else 500, started, "ERROR", error)
                 if not complete:  # the server has to end the connection
@@ -62,7 +63,7 @@ def choose_correlation_id(candidate: object) -> str:
 
 
 def read_aws_ids(scope: Scope) -> dict[str, str]:
-    """The ids by which AWS knows a request and its caller. uvicorn has none, and a refused event has any shape."""
+    """The ids by which AWS knows a request and its caller. uvicorn has none, and a refused event may have any shape."""
     ids = {"aws_request_id": getattr(scope.get("aws.context"), "aws_request_id", None)}
     with suppress(AttributeError, KeyError, TypeError):
         request = scope["aws.event"]["requestContext"]

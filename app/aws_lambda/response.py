@@ -11,10 +11,10 @@ from app.aws_lambda.request_log import HEADER
 from app.aws_lambda.sources import TEXT_TYPES
 
 MOST_BYTES = 6 * 1024 * 1024  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-# Lambda's runtime client escapes all but ASCII, unless it runs in AWS's base image.
+# Lambda's runtime client escapes all but ASCII, except in AWS's base images for Python 3.12 and newer.
 ESCAPES_UNICODE = not os.environ.get("AWS_EXECUTION_ENV", "").startswith("AWS_Lambda_python")
 # JSON writes these as two characters, and other control characters as six.
-TWO, SIX = b'"\\\b\f\n\r\t', bytes({*range(32)} - {*b"\b\f\n\r\t"})
+TWO, SIX = b'"\\\b\f\n\r\t', bytes({*range(32), 127} - {*b"\b\f\n\r\t"})
 NAME, VALUE = re.compile(rb"[\w!#$%&'*+.^`|~-]+"), re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
@@ -28,13 +28,15 @@ class WholeResponse:
         self.complete, self.failure = False, "Internal Server Error"
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        if message["type"] == "http.response.start" and not self.start:
+            headers = [(bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())]
             if not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in headers):
                 raise ValueError("A response header has a character that HTTP does not allow")
             # ASGI has values in Latin-1, and Mangum reads UTF-8.
             self.start = {**message, "headers": [[name, value.decode("latin-1").encode()] for name, value in headers]}
             return
+        if message["type"] != "http.response.body" or self.complete:
+            raise RuntimeError(f"The application sent {message['type']} at a wrong time")
         self.chunks.append(message.get("body", b""))
         if message.get("more_body", False):
             return
@@ -47,9 +49,9 @@ class WholeResponse:
         self.complete = True
 
     def count_bytes(self, body: bytes) -> int:
-        """How many bytes the answer has, or a few more. A text is a string of JSON there, anything else is base64."""
+        """At most so many bytes has the answer. A text is a string of JSON there, and anything else is base64."""
         headers = dict(self.start["headers"])
-        rest = 200 + len(str(headers))
+        rest = 1000 + len(str(self.start["headers"]))
         is_text = any(each.encode() in headers.get(b"content-type", b"") for each in TEXT_TYPES)
         if not is_text or not is_utf_8(body):
             return rest + len(body) * 4 // 3

@@ -1,4 +1,4 @@
-"""Does for an application what an ASGI server does, and Mangum does not."""
+"""The parts of an ASGI server that Mangum lacks: one start for many requests, and a check of the response."""
 
 import asyncio
 import atexit

@@ -1,4 +1,4 @@
-"""The services that send events. Each class reads a request. The class of Mangum behind it writes the answer."""
+"""The services that send events. Each class reads a request. Its parent, a class of Mangum, writes the answer."""
 
 from functools import cached_property
 from typing import Any
@@ -61,7 +61,7 @@ class LoadBalancer(ALB):
 
 
 def read_pairs(event: LambdaEvent, kind: str) -> Pairs:
-    """Every value of every header, or of every name in the query. An event has lists, or one value each, or both."""
+    """Every value of every header or query parameter. Some events have a list for each name, some have one value."""
     lists, singles = event.get(f"multiValue{kind}") or {}, event.get(kind[0].lower() + kind[1:]) or {}
     pairs = [(name, value) for name, values in lists.items() for value in values]
     return pairs + [(name, value) for name, value in singles.items() if name not in lists]
@@ -75,15 +75,17 @@ def make_scope(
     by_name = dict(headers)
     if b"content-length" not in by_name and source.event.get("body"):  # REST APIs leave it out, and WSGI needs it
         headers.append((b"content-length", b"%d" % len(source.body)))
+    host = source.event["requestContext"].get("domainName")
+    if b"host" not in by_name and host:
+        headers.append((b"host", host.encode()))
     scheme, port = ("http", 80) if by_name.get(b"x-forwarded-proto") == b"http" else ("https", 443)
-    host = source.event["requestContext"].get("domainName") or "localhost"  # where no Host header names one
     root_path, path = (quote(each, f"{SAFE}%") for each in split_path)
     path = root_path + (path or "/")
     scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.0"}, "http_version": "1.1"}
     scope |= {
         "method": method.upper(),
         "scheme": scheme,
-        "server": (host, port),
+        "server": (host or "localhost", port),
         "client": (client, 0) if client else None,
     }
     scope |= {"root_path": unquote(root_path), "path": unquote(path), "raw_path": path.encode()}

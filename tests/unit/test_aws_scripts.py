@@ -226,8 +226,8 @@ TEMPORARY = [
     '{"message":"Forbidden"}\nAssertionError: got 403: see Troubleshooting',
     '{"message": "Internal server error"}\nAssertionError: got 500: see Troubleshooting',
     "No usable answer from API_SECURE_ENDPOINT: … NameResolutionError …",
-    "No usable answer from API_SECURE_ENDPOINT: … Connection refused …",
-    "No usable answer from API_SECURE_ENDPOINT: … Connection reset by peer …",
+    "No usable answer from API_SECURE_ENDPOINT: … NewConnectionError … Connection refused …",
+    "No usable answer from API_SECURE_ENDPOINT: … ('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))",
 ]
 
 
@@ -249,6 +249,8 @@ def test_first_calls_are_repeated_until_two_succeed_in_a_row(
         '{"message": "Internal server error"}\nAssertionError: got 502: see Troubleshooting',
         '{"message": "Internal server error"}\nAssertionError: the route failed: see the message above, and make logs',
         "AssertionError: everybody can call the method: set its authorization to AWS_IAM",
+        "No usable answer from API_SECURE_ENDPOINT: HTTPSConnectionPool(host=…): Read timed out.",
+        "No usable answer from API_SECURE_ENDPOINT: HTTPSConnectionPool(host=…): … SSLError …",
         "AWS_ACCESS_KEY is not set, or has other than plain characters.",
     ],
 )

@@ -33,6 +33,11 @@ def make_app() -> FastAPI:
             response.headers.append("x-a", value)
         return response
 
+    @app.get("/items/{number}")
+    async def read_item(request: Request, number: int) -> list[str | None]:
+        variables = request.scope["aws.event"]["stageVariables"]
+        return [str(request.url_for("read_item", number=2)), variables and variables["db"]]
+
     @app.post("/echo")
     async def echo(request: Request) -> Response:
         return Response(await request.body(), media_type="image/png")
@@ -109,6 +114,13 @@ def test_caller_cannot_forge_identity_or_request_id() -> None:
     (line,) = lines
     assert (line["method"], line["path"], line["status"]) == ("GET", "/hello/", 200)
     assert (line["caller"], line["api_gateway_request_id"]) == (INVOKER, REST["requestContext"]["requestId"])
+
+
+@pytest.mark.parametrize("resource", ["/items/3", "/items/{id}", "/items", "/"])
+def test_link_has_the_stage_whatever_resource_the_caller_writes(resource: str) -> None:
+    answer = post(GUIDE | {"resource": resource, "path": "/items/3", "stageVariables": {"db": "forged"}})
+    link, variable = json.loads(json.loads(answer["body"])["body"])
+    assert (link, variable) == (f"https://{REST['requestContext']['domainName']}/default/items/2", None)
 
 
 def test_correlation_id_of_the_inner_event_counts_before_that_of_the_post() -> None:

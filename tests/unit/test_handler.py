@@ -151,10 +151,12 @@ def test_400_has_the_callers_correlation_id() -> None:
         {"deliveryStreamArn": "arn:aws:firehose:…", "records": []},
         {"triggerSource": "PreSignUp_SignUp", "userPoolId": "eu-central-1_a"},
         {"RequestType": "Create", "ResponseURL": "https://…"},
+        {"CodePipeline.job": {"id": "…"}},
+        [{"eventSource": "aws:sqs", "body": "x"}],  # EventBridge Pipes
     ],
 )
 def test_event_of_another_service_fails_so_that_aws_repeats_it(event: Any) -> None:
-    with pytest.raises(OtherServiceError, match=r"^This function answers HTTP requests\. The event is from another"):
+    with pytest.raises(OtherServiceError, match=r"^This function answers HTTP requests\. Remove"):
         handler(event, None)
 
 

@@ -229,12 +229,17 @@ import logging
 from awslambdaric.bootstrap import LambdaLoggerHandler
 logging.getLogger().addHandler(LambdaLoggerHandler(None))
 logging.getLogger().addHandler(logging.FileHandler({str(file)!r}))
+from loguru import logger
+logger.add({str(file)!r}, format="kept")
 from app.aws_lambda import configure_logging
 configure_logging()
 print([type(handler).__name__ for handler in logging.getLogger().handlers])
+logger.critical("a line")
 """
     process = run_forked(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda")
-    assert (process.stdout, process.stderr) == ("['FileHandler', 'LoguruHandler']\n", "")
+    handlers, line = process.stdout.splitlines()
+    assert (handlers, json.loads(line)["message"], process.stderr) == ("['FileHandler', 'LoguruHandler']", "a line", "")
+    assert file.read_text() == "kept\n"
 
 
 @pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("INFO", 1), ("", 1), ("WARNING", 0)])
@@ -260,6 +265,26 @@ def test_uvicorn_log_is_readable_with_one_line_per_request(tmp_path: Path) -> No
     lines = [line for line in log.read_text().splitlines() if "mine" in line]
     assert [line.split(" | ")[1:] for line in lines] == [["INFO    ", r"mine - GET /a\nINFO\x1b[31m 404"]]
     assert "| INFO     | - - Application startup complete." in log.read_text()
+
+
+def test_client_of_uvicorn_that_leaves_a_stream_is_no_error() -> None:
+    code = f"""
+{APP}
+import asyncio
+from app.aws_lambda import RequestLog
+
+async def leave(scope, receive, send):
+    await send({{"type": "http.response.start", "status": 200}})
+
+async def send(message):
+    pass
+
+scope = {{"type": "http", "method": "GET", "path": "/stream", "headers": []}}
+asyncio.run(RequestLog(leave)(scope, None, send))
+"""
+    (line,) = run_forked(code).stdout.splitlines()
+    assert line.endswith(" - GET /stream 200")
+    assert "| INFO     | " in line
 
 
 def test_application_that_is_mounted_in_another_logs_one_line() -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.aws_lambda import response
 
+MB = 1_000_000
 GUIDE = load_event("guide") | {"headers": {"x-correlation-id": "mine"}}
 
 
@@ -60,6 +61,11 @@ def test_response_that_does_not_end_becomes_500_and_one_line(messages: list[dict
     check_500(respond(*messages))
 
 
+@pytest.mark.parametrize("kind", ["http.response.trailers", "http.response.start"])
+def test_message_at_a_wrong_time_becomes_500_and_one_line(kind: str) -> None:
+    check_500(respond(start(), {"type": kind, "status": 201}, make_body(b"real")))
+
+
 def test_response_without_a_start_becomes_500_and_one_line() -> None:
     check_500(respond(make_body(b"no start")))
 
@@ -95,6 +101,17 @@ def test_header_may_have_a_tab_and_latin_1() -> None:
     assert (answer["statusCode"], answer["headers"]["x-name"]) == (200, "grö\tße")
 
 
+def test_size_is_measured_whatever_the_spelling_of_the_content_type() -> None:
+    app = respond(start((b"Content-Type", b"application/json")), make_body(b'"' * int(3.6 * MB)))
+    assert make_handler(app)(GUIDE, None)["statusCode"] == 500
+
+
+def test_large_headers_count_as_well() -> None:
+    cookies = [(b"set-cookie", b"a" * 4000)] * 10
+    app = respond(start(TEXT, *cookies), make_body(b"a" * int(6.28 * MB)))
+    assert make_handler(app)(GUIDE, None)["statusCode"] == 500
+
+
 @pytest.mark.parametrize("name", ["guide", "function_url", "alb"])
 def test_response_to_head_has_no_body(name: str) -> None:
     event = load_event(name) | {"httpMethod": "HEAD"}
@@ -116,7 +133,6 @@ def test_receive_repeats_the_disconnect() -> None:
     assert received == ["http.request", "http.disconnect", "http.disconnect", "http.disconnect"]
 
 
-MB = 1_000_000
 ESCAPED, PLAIN = True, False  # whether Lambda's runtime client escapes all but ASCII
 
 
@@ -133,6 +149,7 @@ ESCAPED, PLAIN = True, False  # whether Lambda's runtime client escapes all but 
         (b"text/plain", "é".encode() * int(1.04 * MB), ESCAPED, 200),
         (b"text/plain", "é".encode() * int(1.4 * MB), ESCAPED, 500),
         (b"image/png", b"\xff" * int(4.7 * MB), PLAIN, 200),
+        (b"text/plain", b"\x7f" * int(1.2 * MB), ESCAPED, 500),
         (b"image/png", b"\xff" * int(4.8 * MB), PLAIN, 500),
         (b"text/plain", b"\xff" * int(4.8 * MB), PLAIN, 500),  # Mangum encodes it as base64
     ],

@@ -101,11 +101,14 @@ def test_rest_api_tells_the_root_path(change: dict[str, Any], root_path: str, pa
         ("GET /items/{id}", {"id": "a b"}, "api", "test", "/shop/items/a b", "/shop"),
         # At a custom domain a stage is not in the path, also one that is named like a route.
         ("$default", None, "api", "hello", "/hello/", ""),
+        ("$default", None, "api", "$default", "/", ""),
+        ("$default", None, "api", "$default", "//hello", ""),
+        ("$default", None, None, "$default", "/hello/", ""),  # an emulator's event has no domain
         ("ANY /{proxy+}", {"proxy": "hello"}, "api", "hello", "/hello/", ""),
     ],
 )
 def test_http_api_tells_the_root_path(
-    route: str, parameters: Any, domain: str, stage: str, raw_path: str, root_path: str
+    route: str, parameters: Any, domain: str | None, stage: str, raw_path: str, root_path: str
 ) -> None:
     event = load_event("http_api") | {"routeKey": route, "rawPath": raw_path, "pathParameters": parameters}
     event["requestContext"] |= {"stage": stage, "domainPrefix": domain}
@@ -238,8 +241,13 @@ def test_length_of_the_body_is_added_where_it_is_missing() -> None:
 
 
 def test_header_that_stands_in_one_place_only_is_not_dropped() -> None:
-    event = REST | {"multiValueHeaders": {"A": ["1", "2"]}, "headers": {"A": "2", "B": "3"}}
+    event = GUIDE | {"multiValueHeaders": {"A": ["1", "2"]}, "headers": {"A": "2", "B": "3"}}
     assert read_scope(event)["headers"] == [(b"a", b"1"), (b"a", b"2"), (b"b", b"3")]
+
+
+def test_request_without_a_host_gets_that_of_the_api() -> None:
+    headers = read_scope(REST | {"headers": None, "multiValueHeaders": None})["headers"]
+    assert headers == [(b"host", b"a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com")]
 
 
 def test_query_of_a_load_balancer_stays_as_the_client_sent_it() -> None:
