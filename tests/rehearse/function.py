@@ -58,6 +58,9 @@ class Function:
         try:
             self.client.get_waiter("function_updated_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 1})
             self.client.update_function_code(FunctionName=NAME, ZipFile=code)
+            # A request that came meanwhile may have started the old code again. Another configuration ends it.
+            self.client.get_waiter("function_updated_v2").wait(FunctionName=NAME, WaiterConfig={"Delay": 1})
+            self.client.update_function_configuration(FunctionName=NAME, Timeout=28)
         except (BotoCoreError, ClientError) as error:
             raise RuntimeError(str(error)) from None
 
