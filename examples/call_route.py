@@ -8,19 +8,17 @@ from loguru import logger
 
 
 def check_json(text: str) -> str:
-    json.loads(text)
-    return text
+    return json.dumps(json.loads(text))
 
 
 parser = ArgumentParser(description=__doc__)
-parser.add_argument("path", help="the route, for example /items/")
-parser.add_argument("--method", default="GET", help="its method (GET)")
-parser.add_argument("--json", type=check_json, metavar="BODY", help="a body in JSON")
+parser.add_argument("path")
+parser.add_argument("--method", default="GET")
+parser.add_argument("--json", type=check_json, metavar="BODY")
 options = parser.parse_args()
-
 from invoke_secure_routes import auth, endpoint, show  # noqa: E402  It reads .env.
 
-# The stage stands in front of every route. The endpoint ends in the name of the function.
+# The endpoint is the address of the stage, and the name of the function.
 url = f"{endpoint.rstrip('/').rpartition('/')[0]}/{options.path.removeprefix('/')}"
 headers = {"Content-Type": "application/json"} if options.json else {}
 response = requests.request(options.method, url, data=options.json, headers=headers, auth=auth, timeout=35)

@@ -31,12 +31,8 @@ def answer_every_event(mangum: Mangum) -> Callable[[Any, Any], Answer]:
             raise
         except EventError as error:
             return refuse(event, context, 400, str(error))
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # from reading the event. Mangum catches the application's
+        # Only reading the event raises these. Mangum catches the application's errors.
+        except (AttributeError, KeyError, TypeError, ValueError):
             return refuse(event, context, 400, "A field of the event is missing, or has a value of a wrong type")
         except (Exception, SystemExit, asyncio.CancelledError):
             return refuse(event, context, 500, "Internal Server Error")

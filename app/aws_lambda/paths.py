@@ -35,7 +35,7 @@ def split_http_path(event: dict[str, Any]) -> tuple[str, str]:
 
 
 def remove_resource(path: str, resource: str, event: dict[str, Any]) -> str:
-    """What stands in front of a resource such as /items/{id} or /{proxy+}. Empty if the path does not end with it."""
+    """The path in front of a resource such as /items/{id} or /{proxy+}. Empty if the path does not end with it."""
     parameters = event.get("pathParameters") or {}
     # count: a caller could write an event with thousands of long parameters.
     end = re.sub(r"{([^{}+]*)\+?}", lambda name: parameters.get(name[1], name[0]), resource, count=10).rstrip("/")

@@ -49,7 +49,8 @@ class LambdaServer:
                 cause = lifespan.exception.__context__ or lifespan.exception
                 logger.opt(exception=cause).critical("The application failed to start")
                 raise LifespanFailure("The application failed to start. The log has the traceback.") from None
-        else:  # For the emulator. Lambda does not tell a function that it ends, unless it has an extension.
+            logger.warning("The application does not know the lifespan, and is served without one")
+        else:  # For the emulator. Lambda ends a function without notice, unless it has an extension.
             atexit.register(lambda: LOOP.run_until_complete(lifespan.shutdown()))
         self.lifespan = lifespan
         return lifespan

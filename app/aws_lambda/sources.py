@@ -82,12 +82,8 @@ def make_scope(
     root_path, path = (quote(each, f"{SAFE}%") for each in split_path)
     path = root_path + (path or "/")
     scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.0"}, "http_version": "1.1"}
-    scope |= {
-        "method": method.upper(),
-        "scheme": scheme,
-        "server": (host or "localhost", port),
-        "client": (client, 0) if client else None,
-    }
+    scope |= {"server": (host or "localhost", port), "client": (client, 0) if client else None}
+    scope |= {"method": method.upper(), "scheme": scheme}
     scope |= {"root_path": unquote(root_path), "path": unquote(path), "raw_path": path.encode()}
     scope |= {"query_string": query.encode(), "headers": headers}
     return scope | {"aws.event": source.event, "aws.context": source.context}

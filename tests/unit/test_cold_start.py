@@ -47,7 +47,7 @@ json.dump(found, open({file!r}, "w"))
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What a process finds that starts as Lambda does."""
+    """Starts a process as Lambda does, and returns its findings."""
     file = tmp_path_factory.mktemp("cold_start") / "found.json"
     process = run_python(CODE.replace("{file!r}", repr(str(file))))
     assert process.returncode == 0, process.stderr

@@ -436,7 +436,7 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
 
 
 def test_recipes_of_a_deployment_use_no_variable_of_the_tools() -> None:
-    """What a reader of the Makefile sees is all there is."""
+    """The files that deploy and delete define every name that they use."""
     tools = (ROOT / "tests/tools.mk").read_text()
     defined = set(re.findall(r"^(\w+) *[:?]?=", tools, re.MULTILINE))
     for name in ("Makefile", "aws/destroy.mk", "aws/deployer.mk"):

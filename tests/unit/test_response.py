@@ -1,4 +1,4 @@
-"""What the handler makes of an application's response, where Mangum alone would not do what a server does."""
+"""The handler treats a response as an ASGI server does, where Mangum alone would not."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What an application sees of a request that comes as an event of each service."""
+"""An application gets a request as the client sent it, from the event of each service."""
 
 import base64
 import json
