@@ -77,7 +77,8 @@ base_image := public.ecr.aws/lambda/python:$(shell sed -n 's/^ARG PYTHON_VERSION
 platform := linux/$(if $(filter arm64,$(ARCHITECTURE)),arm64,amd64)
 url := http://localhost:$(LAMBDA_PORT)/2015-03-31/functions/function/invocations
 # Lambda's runtime interface on this machine exits with 2 when it crashes.
-explain_crash = { [ $$? != 2 ] || echo "It crashed: it takes one request at a time. Run the target again" >&2; false; }
+explain_crash = { case $$? in 2) echo "It crashed: it takes one request at a time. Run the target again" ;; \
+  125) echo "If the name is in use, take another one: LAMBDA_CONTAINER_NAME=…" ;; esac >&2; false; }
 
 build_image: ## Build the container image, on the newest base image
 	docker pull --quiet --platform $(platform) $(base_image) || echo ">> the pull failed: building on the local base image"

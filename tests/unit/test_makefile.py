@@ -480,14 +480,22 @@ def test_run_container_names_a_taken_port_and_the_setting(
     assert "docker run" not in calls()
 
 
-@pytest.mark.parametrize(("code", "explained"), [(2, True), (1, False), (0, False)])
-def test_run_container_explains_a_crash_of_the_emulator(tmp_path: Path, stub: Stub, code: int, explained: bool) -> None:
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (2, "It crashed: it takes one request at a time. Run the target again\n"),
+        (125, "If the name is in use, take another one: LAMBDA_CONTAINER_NAME=…\n"),
+        (1, "make: "),
+        (0, ""),
+    ],
+)
+def test_run_container_explains_a_crash_and_a_name_in_use(tmp_path: Path, stub: Stub, code: int, message: str) -> None:
     settings = stub("docker")
     (tmp_path / "bin/docker").write_text(f"#!/bin/sh\n[ $1 != run ] || exit {code}\n")
     process = run_make("run_container", f"LAMBDA_PORT={find_free_port()}", **settings)
     assert bool(process.returncode) == bool(code)
-    message = "It crashed: it takes one request at a time. Run the target again\n"
-    assert process.stderr.startswith(message) == explained
+    assert process.stderr.startswith(message)
+    assert len(process.stderr.splitlines()) == bool(code) + message.endswith("\n")
 
 
 def test_run_app_names_a_taken_port_and_the_setting(taken_port: int) -> None:
