@@ -144,7 +144,7 @@ def main() -> None:
         minimal, ours = (statistics.median(figures[figure, each]) for each in (MINIMAL, variant))
         print(f"{name:<42}{minimal:>9.1f}{ours:>9.1f}{ours / minimal:>9.2f}{goal:>9}".rstrip())
     size = measure_image(sys.argv[2]) if shutil.which("docker") else None
-    print(f"{'image over its base, MB':<51}" + (f"{size:>9.1f}{'≤ 16':>18}" if size else " needs a Docker engine"))
+    print(f"{'image over its base, MB':<51}" + (f"{size:>9.1f}{'≤ 16.2':>18}" if size else " needs a Docker engine"))
 
 
 if __name__ == "__main__":
