@@ -254,6 +254,8 @@ class Rehearsal:
         (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
         for target in targets.split():
             action: Callable[[], str | None] = partial(self.make, target)
+            if target == "deploy_to_ecr":
+                action = self.push
             if not self.in_image and target == "create_lambda_function":
                 action = self.create_function
             elif target in without or (not self.in_image and target in NEED_IMAGE):
@@ -274,6 +276,11 @@ class Rehearsal:
         stage = rf"http://127.0.0.1:{self.port}/_aws/execute-api/\1/\2"
         address = re.compile(r"https://([^.]+)\.execute-api\.[^/]+/([^/]+)")
         self.env_file.write_text(address.sub(stage, self.env_file.read_text()))
+
+    def push(self) -> None:
+        """One rehearsal after the other: two logins at once would overwrite each other in docker's configuration."""
+        with locked():
+            self.make("deploy_to_ecr")
 
     def create_function(self) -> str:
         return self.function.create_from_zip(self.read_settings()["AWS_LAMBDA_ROLE_ARN"])
