@@ -53,7 +53,7 @@ run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda em
 	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler || $(explain_crash)
 
 run_api: requirements $(emulator) ## Run the secured API on an emulated AWS, and reload the app on changes
-	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/rehearse/run_api.py "$(API_PORT)" "$(IMAGE)"
+	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/run_api.py "$(API_PORT)" "$(IMAGE)"
 
 test_all: $(all_tests) $(emulator) ## Run every test, and say which were skipped and why
 	.tests/bin/python -m pytest
@@ -82,7 +82,7 @@ lint: $(all_tests) $(scanners) ## Run every check: format, types, spelling, gram
 	check .scanners/bin/checkov --directory aws --framework cloudformation --skip-download --quiet --compact; \
 	check .scanners/bin/cfripper --logging ERROR --rules-filters-folder .cfripper aws/*.yaml; \
 	check .tests/bin/hadolint Dockerfile; \
-	check .tests/bin/shellcheck $$(grep -lsE '^#!.*sh$$' .ci/* aws/* tests/bin/*); \
+	check .tests/bin/shellcheck $$(grep -lsE '^#!.*sh$$' .ci/* aws/* tests/programs/*); \
 	check .tests/bin/jactionlint --shellcheck .tests/bin/shellcheck; \
 	exit $$failed
 
@@ -114,13 +114,13 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 	"$(env)/bin/python" -m pip --python .bench install --quiet --require-hashes --requirement requirements.lock
 	"$(env)/bin/python" -m pip --python .bench install --quiet --require-hashes --target .bench/runtime \
 	  --requirement tests/requirements/bench.lock
-	PYTHONPATH=tests/rehearse .bench/bin/python tests/bench/run.py $(BENCH_ROUNDS) $(LOCAL_IMAGE)
+	.bench/bin/python tests/programs/bench.py $(BENCH_ROUNDS) $(LOCAL_IMAGE)
 
 rehearse: requirements $(emulator) ## Deploy to an emulated AWS on this machine, try everything, destroy it
-	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/rehearse/rehearse.py "$(LOAD)"
+	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/rehearse.py "$(LOAD)"
 
 pictures: requirements ## Draw README.md's pictures again, from a real run
-	"$(env)/bin/python" tests/rehearse/pictures.py
+	"$(env)/bin/python" tests/programs/pictures.py
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 	rm -rf .venv .emulator .tests .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache

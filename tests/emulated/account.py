@@ -28,7 +28,7 @@ def running_emulator(folder: Path, *, as_deployer: bool = True) -> Iterator[dict
         wait_for(f"http://127.0.0.1:{port}{HEALTH}")
         try:
             emulator = {
-                "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
+                "PATH": f"{ROOT}/tests/programs:{CLEAN_ENVIRONMENT['PATH']}",
                 "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
                 "AWS_ACCOUNT_ID": ACCOUNT_ID,

@@ -47,10 +47,8 @@ def test_bench_shows_each_figure_and_meets_its_goals_of_size(image: str) -> None
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "many"])
 def test_bench_refuses_rounds_that_are_no_number_above_zero(rounds: str) -> None:
-    run = [sys.executable, "tests/bench/run.py", rounds, "hello-lambda"]
-    process = subprocess.run(
-        run, cwd=ROOT, env={**CLEAN_ENVIRONMENT, "PYTHONPATH": "tests/rehearse"}, capture_output=True, text=True
-    )
+    run = [sys.executable, "tests/programs/bench.py", rounds, "hello-lambda"]
+    process = subprocess.run(run, cwd=ROOT, env=CLEAN_ENVIRONMENT, capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (
         1,
         f"BENCH_ROUNDS={rounds} is no number of rounds: set it to 1 or more\n",

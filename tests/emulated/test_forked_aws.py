@@ -1,4 +1,4 @@
-"""tests/bin/forked_aws.py: each call does what the program itself does."""
+"""tests/programs/forked_aws.py: each call does what the program itself does."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             emulator["REAL_AWS"] = str(ROOT / ".aws-cli/bin/aws")
         python, program = find_package(emulator["REAL_AWS"])
         settings = {**CLEAN_ENVIRONMENT, **emulator, "AWS_DEFAULT_REGION": REGION, "AWS_PAGER": ""}
-        server = [python, str(ROOT / "tests/bin/forked_aws.py"), "serve", program, str(folder)]
+        server = [python, str(ROOT / "tests/programs/forked_aws.py"), "serve", program, str(folder)]
         with running(server, log=folder / "log") as process:
             while not (folder / "aws").exists():
                 assert process.poll() is None, (folder / "log").read_text()
@@ -48,7 +48,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 def call(environment: dict[str, str], arguments: str, **settings: str) -> tuple[int, str, str]:
     folder = Path(environment["FORKED_AWS"])
-    command = [str(ROOT / "tests/bin/aws"), *arguments.split()]
+    command = [str(ROOT / "tests/programs/aws"), *arguments.split()]
     with (folder / "user.json").open() as user:
         process = subprocess.run(
             command, cwd=folder, env=environment | settings, stdin=user, capture_output=True, text=True, timeout=60

@@ -72,7 +72,7 @@ def account() -> Iterator[dict[str, str]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Account) as server:
         threading.Thread(target=server.serve_forever).start()
         yield {
-            "PATH": f"{ROOT}/tests/bin:{CLEAN_ENVIRONMENT['PATH']}",
+            "PATH": f"{ROOT}/tests/programs:{CLEAN_ENVIRONMENT['PATH']}",
             "REAL_AWS": str(shutil.which("aws", path=CLEAN_ENVIRONMENT["PATH"])),
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
             **{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"},

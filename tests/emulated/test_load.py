@@ -1,4 +1,4 @@
-"""tests/rehearse/load.py, against a server that answers one of many requests differently."""
+"""tests/programs/load.py, against a server that answers one of many requests differently."""
 
 import re
 import threading

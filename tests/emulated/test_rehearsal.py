@@ -11,7 +11,7 @@ from rehearse import NEEDS, run_after
 
 STEP = """
 import sys, time
-sys.path.append("tests/rehearse")
+sys.path.append("tests/programs")
 from rehearse import shown_while_running
 with shown_while_running("a step"):
     time.sleep(0.5)

@@ -123,7 +123,7 @@ def test_rehearsal_on_a_machine_without_docker_and_aws(user_env_file: None, tmp_
     process = run_make("rehearse", PATH=str(tmp_path))
     assert process.returncode == 0, process.stdout + process.stderr
     assert "✓ an aws CLI: aws-cli/1." in process.stdout
-    (said,) = re.findall(r"into \.aws-cli.*: about (\d+) MB", (ROOT / "tests/rehearse/rehearse.py").read_text())
+    (said,) = re.findall(r"into \.aws-cli.*: about (\d+) MB", (ROOT / "tests/programs/rehearse.py").read_text())
     installed = sum(path.lstat().st_size for path in (ROOT / ".aws-cli").rglob("*") if not path.is_dir())
     assert 0.6 < installed / 1e6 / int(said) < 1.4
     skipped = [name for mark, name in read_steps(process.stdout) if mark == "-"]
@@ -196,7 +196,7 @@ def test_guard_deletes_the_untagged_images_of_a_build_and_no_tagged_one(image: s
     (tmp_path / "build.log").write_text(build.stdout)
     made = set(re.findall(r"^ ---> (\w+)$", build.stdout, re.MULTILINE))
     try:
-        guard = [sys.executable, "tests/rehearse/guard.py"]
+        guard = [sys.executable, "tests/programs/guard.py"]
         run(guard, cwd=ROOT, input=f"watch folder {tmp_path}\n", check=True)
         left = [name for name in made if run(["docker", "image", "inspect", name]).returncode == 0]
         assert (len(made), len(left)) in [(3, 2), (0, 0)]

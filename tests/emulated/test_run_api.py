@@ -439,7 +439,7 @@ def test_file_of_the_users_is_not_overwritten(checkout: Path) -> None:
 def find_processes(api: Api) -> dict[str, int]:
     """The process id of make, of the script and of the emulated account."""
     listing = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    patterns = {"script": f"python tests/rehearse/run_api.py {api.port} ", "emulator": f"--bind 127.0.0.1:{api.port}"}
+    patterns = {"script": f"python tests/programs/run_api.py {api.port} ", "emulator": f"--bind 127.0.0.1:{api.port}"}
     found = {
         name: int(line.split()[0])
         for line in listing.splitlines()

@@ -547,7 +547,7 @@ def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, fake_python:
         " app/app.py ",
         " aws/api.yaml",
         " aws/require ",
-        " tests/bin/aws",
+        " tests/programs/aws",
         " Dockerfile",
     )
     assert [each for each in (*files, f"mypy --python-version {PYTHON_VERSION} app") if each not in runs[0]] == []

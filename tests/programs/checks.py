@@ -63,7 +63,7 @@ def send_load(rehearsal: "Rehearsal", load: int) -> str:
     ]
     rehearsal.function.connect("apigateway").update_stage(restApiId=api, stageName=stage, patchOperations=limits)
     return rehearsal.run(
-        rehearsal.environment["PYTHON"], "tests/rehearse/load.py", str(load), timeout=900 + load
+        rehearsal.environment["PYTHON"], "tests/programs/load.py", str(load), timeout=900 + load
     ).strip()
 
 

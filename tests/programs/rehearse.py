@@ -90,7 +90,7 @@ class Rehearsal:
         # .aws-cli comes last: only a machine without an aws CLI uses it.
         path = os.pathsep.join([inherited["PATH"], str(ROOT / ".aws-cli/bin")])
         return inherited | {
-            "PATH": os.pathsep.join([str(ROOT / "tests/bin"), path]),
+            "PATH": os.pathsep.join([str(ROOT / "tests/programs"), path]),
             "REAL_AWS": shutil.which("aws", path=path) or str(ROOT / ".aws-cli/bin/aws"),
             "AWS_ENDPOINT_URL": self.endpoint,
             **ADMINISTRATOR,
@@ -210,12 +210,12 @@ class Rehearsal:
         return self.run("aws", "--version").split()[0]
 
     def fork_aws_cli(self) -> None:
-        """Starts tests/bin/forked_aws.py, if the aws CLI is a Python package. AWS's bundled version 2 is none."""
+        """Starts tests/programs/forked_aws.py, if the aws CLI is a Python package. AWS's bundled version 2 is none."""
         python, program = find_package(self.environment["REAL_AWS"])
         # macOS does not promise that a forked process can use its networking.
         if not python or sys.platform != "linux":
             return
-        server = [python, str(ROOT / "tests/bin/forked_aws.py"), "serve", program, str(self.folder)]
+        server = [python, str(ROOT / "tests/programs/forked_aws.py"), "serve", program, str(self.folder)]
         process, _ = self.spawn(*server, stdin=subprocess.DEVNULL, settings={})
         while process.poll() is None:
             if (self.folder / "aws").exists():
@@ -302,7 +302,7 @@ def describe_emulator(port: int, folder: Path, function_python: str | Path) -> t
         # LOAD starts 16 containers at once. With the default of 10 s a slow Docker loses requests.
         "MINISTACK_DOCKER_TIMEOUT": "60",
     }
-    server = [str(ROOT / ".emulator/bin/python"), "-m", "hypercorn", f"{ROOT}/tests/rehearse/gate.py:app"]
+    server = [str(ROOT / ".emulator/bin/python"), "-m", "hypercorn", f"{ROOT}/tests/programs/gate.py:app"]
     return [*server, "--workers", "0", "--bind", f"127.0.0.1:{port}"], settings
 
 

@@ -25,7 +25,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 EVENT = json.loads((ROOT / "tests/events/guide.json").read_text())
 # The module that Lambda imports in the image.
 (ENTRY,) = re.findall(r'^CMD \["([\w.]+)\.handler"\]$', DOCKERFILE, re.MULTILINE)
-PLAIN, MINIMAL, LAZY = "app.app", "minimal", "app.app with lazy imports"
+PLAIN, MINIMAL, LAZY = "app.app", "bench_minimal", "app.app with lazy imports"
 ROUTERS = (1, 10, 100)
 # The value of each round, by figure and variant.
 Figures = defaultdict[tuple[str, str], list[float]]
@@ -39,7 +39,7 @@ def make_environment(variant: str) -> dict[str, str]:
     image = {} if variant == MINIMAL else dict(re.findall(r"^ENV (\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
     if variant != LAZY:
         image.pop("PYTHON_LAZY_IMPORTS", None)
-    path = f"{ROOT}:{ROOT}/tests/bench:{ROOT}/.bench/runtime"
+    path = f"{ROOT}:{ROOT}/tests/programs:{ROOT}/.bench/runtime"
     lambda_environment = {"AWS_LAMBDA_FUNCTION_NAME": "bench", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.14"}
     return environment | image | lambda_environment | {"PYTHONPATH": path}
 
@@ -50,7 +50,7 @@ def measure(figures: Figures, variant: str, routers: int, calls: int, **change: 
     kind = "".join(change) or str(routers or "")
     started = time.monotonic_ns()
     process = subprocess.run(
-        [sys.executable, f"{ROOT}/tests/bench/child.py", variant.split()[0], str(routers), str(calls)],
+        [sys.executable, f"{ROOT}/tests/programs/bench_child.py", variant.split()[0], str(routers), str(calls)],
         env=make_environment(variant),
         input=json.dumps(EVENT | {"path": path, "resource": path} | change),
         capture_output=True,

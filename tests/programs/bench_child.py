@@ -1,4 +1,4 @@
-"""One process of the bench: child.py MODULE ROUTERS CALLS, with the event on standard input.
+"""One process of the bench: bench_child.py MODULE ROUTERS CALLS, with the event on standard input.
 
 Adds routers to the module's app, and calls its handler once and then CALLS times. The log goes to standard output,
 flushed after each line as on Lambda, and the figures go to standard error as JSON.
