@@ -1,10 +1,14 @@
-# Builds, runs and deploys the container image. `make` alone lists the targets. Works with GNU Make 3.81 and newer.
+# Builds, runs and deploys the container image. `make` alone lists the targets of the guide. Works with GNU Make 3.81 and newer.
 # A setting comes from the command line, or else the environment, or else (an AWS_… setting) from ENV_FILE.
 
 APP_NAME := hello-lambda
 # Holds the AWS_… settings. Each step saves its results to it.
 ENV_FILE ?= .env
 APP_PORT ?= 5000
+# Where `make run_api` listens.
+API_PORT ?= 8000
+# yes: `make run_api` runs the image, and reloads nothing.
+IMAGE ?= no
 # The Python that creates .venv and runs the steps of a deployment, 3.11 or newer.
 PYTHON ?= python3
 # The image and the container on this machine.
@@ -46,24 +50,25 @@ ifeq ($(AWS_ACCESS_KEY_ID),)
 unexport AWS_ACCESS_KEY AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 endif
 .NOTPARALLEL:
-.PHONY: help settings create_environment requirements run_app test build_image run_container
-help: ## Show this help
-	@awk -F ':.*## ' '/^##@/ {print newline substr($$0, 5); newline = "\n"} /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+.PHONY: help help_all settings run_api run_app test create_environment requirements build_image run_container
+help: ## Show the targets of the guide
+	@awk -F ':.*## ' '/^##@/ {print newline substr($$0, 5); newline = "\n"} /^[a-z_]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(help_files)
+
+help_files = Makefile
+help_all: help_files = $(MAKEFILE_LIST)
+help_all: help ## Show every target
 
 settings: ## Show the settings and their defaults. .env.example has the others
 	@awk -F ' *[?]= *' '/^[A-Z_]+ [?]=/ {printf "%-34s %s\n", $$1 "=" $$2, note} {note = /^# / ? substr($$0, 3) : ""}' $(MAKEFILE_LIST)
 
-##@ Development
+##@ On this machine
 # The active virtual or conda environment, but not conda's base. Without one, .venv.
 env := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_PREFIX)),.venv)
 # tests/tools.mk makes this file when the requirements are installed. Its name changes with them.
 installed := $(env)/.installed-$(shell cat requirements.lock tests/requirements/dev.lock | cksum | tr ' ' -)
 
-create_environment: ## Create or update the conda environment
-	@aws/require conda
-	conda env update --name $(APP_NAME) --file environment.yml --prune
-
-requirements: $(subst $() ,\ ,$(installed)) ## Install the requirements into the active environment or .venv
+run_api: requirements .emulator ## Run the secured API on an emulated AWS account, and reload the app on changes
+	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/run_api.py "$(API_PORT)" "$(IMAGE)"
 
 run_app: requirements ## Run the app on uvicorn, and reload it on changes
 	@aws/require APP_PORT:$(APP_PORT)
@@ -72,7 +77,13 @@ run_app: requirements ## Run the app on uvicorn, and reload it on changes
 test: requirements ## Run the fast tests: they need neither Docker nor AWS
 	"$(env)/bin/python" -m pytest
 
-##@ Lambda on this machine
+create_environment: ## Create or update the conda environment
+	@aws/require conda
+	conda env update --name $(APP_NAME) --file environment.yml --prune
+
+requirements: $(subst $() ,\ ,$(installed)) ## Install the requirements into the active environment or .venv
+
+##@ The image on this machine
 base_image := public.ecr.aws/lambda/python:$(shell sed -n 's/^ARG PYTHON_VERSION=//p' Dockerfile)
 platform := linux/$(if $(filter arm64,$(ARCHITECTURE)),arm64,amd64)
 url := http://localhost:$(LAMBDA_PORT)/2015-03-31/functions/function/invocations
@@ -91,7 +102,7 @@ run_container: build_image ## Run the image on this machine, as Lambda does
 
 ##@ Deploy to AWS: step by step
 .PHONY: check_account create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function \
-  update_lambda_function create_api create_invoker invoke deploy status images logs
+  update_lambda_function create_api create_invoker invoke deploy status images logs destroy
 # The tag of a push: the time and the commit, and -dirty where the image differs from the commit.
 commit := $(or $(shell git rev-parse --short=12 HEAD 2>/dev/null),no-commit)
 dirty := $(if $(shell git status --porcelain -- app Dockerfile .dockerignore requirements.lock 2>/dev/null),-dirty)
@@ -171,5 +182,9 @@ images: check_account ## List the pushed images with their findings, and mark th
 
 logs: check_account ## Follow the function's log
 	aws logs tail /aws/lambda/$(APP_NAME) --follow --format short
+
+# CloudFormation keeps an API whose id another stack imports. The API's permission goes before its function.
+destroy: confirm delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository ## Delete all of it. It asks first, unless CONFIRM=yes
+	@echo ">> nothing is left"
 
 include aws/destroy.mk aws/deployer.mk tests/tools.mk

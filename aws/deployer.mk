@@ -15,6 +15,7 @@ other_provider = $$(aws iam list-open-id-connect-providers --output text --query
   "OpenIDConnectProviderList[?ends_with(Arn, '/token.actions.githubusercontent.com') && Arn!='$$own'].Arn")
 ask_for_id = $(error Add GITHUB_REPOSITORY_ID=…, the "id" in https://api.github.com/repos/$(GITHUB_REPOSITORY))
 
+##@ Deploy without being an administrator
 create_deployer: check_account ## Create the policies to deploy with, as an administrator
 	$(if $(GITHUB_REPOSITORY),$(if $(GITHUB_REPOSITORY_ID),,$(ask_for_id))own=$(own_provider) && provider=$(other_provider) || exit; )$(stack) deploy \
 	  --stack-name $(APP_NAME)-deployer --template-file aws/deployer.yaml --capabilities CAPABILITY_NAMED_IAM --no-fail-on-empty-changeset \

@@ -1,17 +1,13 @@
-# The deletes, which reverse the steps in the Makefile. Each can be run again.
+# Reverses the steps in the Makefile one by one. Each delete can be run again.
 
-destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
-.PHONY: destroy confirm $(destroy_steps)
+.PHONY: confirm delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
 
 no_stack = stack=$$(aws cloudformation describe-stacks --output text \
   --query "Stacks[?StackName=='$(APP_NAME)-$1'].StackName") || exit; [ -z "$$stack" ]
 # Stops a delete before it changes anything, while a stack exists that has to go first.
 stop_while = @$(call no_stack,$1) || { echo "The stack $(APP_NAME)-$1 still exists. Run make $2 first" >&2; exit 1; }
 
-# CloudFormation keeps an API whose id another stack imports. The API's permission goes before its function.
-destroy: confirm $(destroy_steps) ## Delete all of it. It asks first, unless CONFIRM=yes
-	@echo ">> nothing is left"
-
+##@ Delete single steps
 confirm: check_account
 	@[ "$(CONFIRM)" = yes ] || { \
 	  printf 'Delete $(APP_NAME), its API, images, invoker and log, in $(AWS_REGION) of $(AWS_ACCOUNT_ID)? [y/N] '; \

@@ -8,10 +8,6 @@ NAME ?=
 CASES ?= 100000
 # How often `make bench` measures each variant.
 BENCH_ROUNDS ?= 15
-# Where `make run_api` listens.
-API_PORT ?= 8000
-# yes: `make run_api` runs the image, and reloads nothing.
-IMAGE ?= no
 # How many requests the rehearsal sends, from 16 clients at once.
 LOAD ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -34,7 +30,7 @@ all_tests := $(call environment,tests,requirements.lock tests/requirements/dev.l
 .tests: $(all_tests)
 
 ##@ Work on this repository
-.PHONY: rename run_lambda run_api test_all lint format lock fuzz bench rehearse pictures clean
+.PHONY: rename run_lambda test_all lint format lock fuzz bench rehearse pictures clean
 
 # ECR, Docker, Lambda, IAM and CloudFormation all accept such a name. CloudFormation would cut a longer role name.
 rename: ## Rename the application in every file, for example to NAME=my-api
@@ -51,9 +47,6 @@ run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda em
 	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
 	.rie/aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) \
 	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler || $(explain_crash)
-
-run_api: requirements $(emulator) ## Run the secured API on an emulated AWS, and reload the app on changes
-	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/run_api.py "$(API_PORT)" "$(IMAGE)"
 
 test_all: $(all_tests) $(emulator) ## Run every test, and say which were skipped and why
 	.tests/bin/python -m pytest

@@ -54,27 +54,19 @@ def bare_path(tmp_path: Path) -> str:
     return str(directory)
 
 
-def test_make_alone_shows_the_targets_in_groups_on_a_bare_machine(bare_path: str) -> None:
-    process = subprocess.run(["make"], cwd=ROOT, env={"PATH": bare_path}, capture_output=True, text=True, timeout=30)
-    assert (process.returncode, process.stderr) == (0, "")
-    lines = process.stdout.splitlines()
-    assert [line for line in lines if line and not line.startswith(" ")] == [
-        "Development",
-        "Lambda on this machine",
-        "Deploy to AWS: step by step",
-        "Deploy to AWS: as a whole",
-        "Work on this repository",
-    ]
-    first = [line.split()[0] for line in lines if line.startswith("  ")]
-    targets = {name for name in first if name.islower()}
-    assert targets >= {
-        *("create_environment", "requirements", "run_app", "build_image", "run_container", "run_lambda"),
-        *("create_ecr_repository", "deploy_to_ecr", "create_lambda_function", "test", "lint", "clean"),
-        *("create_lambda_role", "update_lambda_function", "create_api", "create_invoker", "invoke"),
-        *("deploy", "status", "images", "logs", "destroy", "rehearse", "test_all", "format", "lock"),
-    }
-    assert max(len(line) for line in lines) <= 100
-    assert len(lines) <= 50
+def test_make_alone_shows_the_guide_on_a_bare_machine_and_help_all_every_target(bare_path: str) -> None:
+    shown = []
+    for arguments in ([], ["help_all"]):
+        command, environment = ["make", *arguments], {"PATH": bare_path}
+        process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+        assert (process.returncode, process.stderr) == (0, "")
+        lines = process.stdout.splitlines()
+        assert max(len(line) for line in lines) <= 105
+        shown.append({line.split()[0] for line in lines if line.startswith("  ")})
+    guide, every = shown
+    assert guide >= {"help_all", "run_api", "test", "run_container", "deploy_to_ecr", "invoke", "deploy", "destroy"}
+    assert len(guide) <= 25
+    assert every - guide >= {"delete_api", "create_deployer", "rename", "lint", "rehearse", "clean"}
 
 
 def test_make_settings_shows_each_setting_with_its_default(bare_path: str) -> None:
