@@ -184,7 +184,8 @@ logs: check_account ## Follow the function's log
 	aws logs tail /aws/lambda/$(APP_NAME) --follow --format short
 
 # CloudFormation keeps an API whose id another stack imports. The API's permission goes before its function.
-destroy: confirm delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository ## Delete all of it. It asks first, unless CONFIRM=yes
+destroy_steps := delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
+destroy: confirm $(destroy_steps) ## Delete all of it. It asks first, unless CONFIRM=yes
 	@echo ">> nothing is left"
 
 include aws/destroy.mk aws/deployer.mk tests/tools.mk

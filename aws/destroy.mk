@@ -1,6 +1,6 @@
 # Reverses the steps in the Makefile one by one. Each delete can be run again.
 
-.PHONY: confirm delete_invoker delete_api delete_lambda_function delete_lambda_role delete_ecr_repository
+.PHONY: confirm $(destroy_steps)
 
 no_stack = stack=$$(aws cloudformation describe-stacks --output text \
   --query "Stacks[?StackName=='$(APP_NAME)-$1'].StackName") || exit; [ -z "$$stack" ]
