@@ -113,6 +113,13 @@ def run_make(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     return process
 
 
+def write_program(path: Path, code: str) -> Path:
+    """A program of the shell, which stands in for another one."""
+    path.write_text(f"#!/bin/sh\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],

@@ -2,15 +2,16 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
 
 import pytest
 from dotenv import dotenv_values
 from forked_python import run_forked
-from helpers import CLEAN_ENVIRONMENT, ROOT
+from helpers import CLEAN_ENVIRONMENT, ROOT, write_program
 
 SCRIPT = """
 import runpy, sys, time
@@ -22,57 +23,56 @@ STACK = ("aws/stack.py", "aws", "cloudformation")
 DEPLOY = (*STACK, "deploy", "--stack-name", "a-stack", "--template-file", "a.yaml")
 DELETE = (*STACK, "delete-stack", "--stack-name", "a-stack")
 CREATE_KEY = ("aws/access_key.py", "create", "a-user")
-# Takes the first answer to the operation from the folder of answers: its exit code, then what it prints, by stream.
-AWS = """#!{python} -IS
-import json, pathlib, sys
-folder = pathlib.Path({folder!r})
-with (folder / "calls").open("a") as calls:
-    print(sys.argv[2], file=calls)
-file = folder / f"{{sys.argv[2]}}.json"
-code, stdout, stderr = (json.loads(file.read_text()) or [[0, "", ""]])[0]
-file.write_text(json.dumps(json.loads(file.read_text())[1:]))
-sys.stdout.write(stdout)
-sys.stderr.write(stderr)
-sys.exit(code)
-"""
+LOOK = "describe-stacks"
+# An answer is the exit code, and the text for each stream.
 Answer = tuple[int, str, str]
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Answers = Mapping[str, list[Answer]]
+
+
+class Result(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+    calls: list[str]
+
+
+Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs a command with an aws CLI that gives these answers to each operation, in turn. Nothing sleeps."""
+def env_file(tmp_path: Path) -> Path:
+    return tmp_path / ".env"
 
-    def run(command: tuple[str, ...], **answers: list[Answer]) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "aws").write_text(AWS.format(python=sys.executable, folder=str(tmp_path)))
-        (tmp_path / "sleep").write_text("#!/bin/sh\n")
-        for name in ("aws", "sleep"):
-            (tmp_path / name).chmod(0o755)
+
+@pytest.fixture
+def run(tmp_path: Path, env_file: Path) -> Run:
+    """Runs a command with an aws CLI that answers each operation in turn, and other calls never. Nothing sleeps."""
+
+    def run(command: tuple[str, ...], **answers: list[Answer]) -> Result:
+        calls = tmp_path / "calls"
+        calls.touch()
+        write_program(tmp_path / "sleep", "")
+        write_program(tmp_path / "aws", f'cd "{tmp_path}"; echo "$2" >>calls; . "./$2.$(grep -cx "$2" calls)"')
         for operation, each in answers.items():
-            (tmp_path / f"{operation.replace('_', '-')}.json").write_text(json.dumps(each))
-        environment = {
-            "PATH": f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}",
-            "ENV_FILE": str(tmp_path / ".env"),
-            "AWS_REGION": "eu-central-1",
-        }
+            for number, (code, stdout, stderr) in enumerate(each, start=1):
+                text = f"printf %s {quote(stdout)}; printf %s {quote(stderr)} >&2; exit {code}"
+                (tmp_path / f"{operation.replace('_', '-')}.{number}").write_text(text)
+        environment = {"AWS_ACCOUNT_ID": "123456789012", "AWS_REGION": "eu-central-1", "ENV_FILE": str(env_file)}
+        environment["PATH"] = f"{tmp_path}:{CLEAN_ENVIRONMENT['PATH']}"
         if command[0].endswith(".py"):
-            return run_forked(SCRIPT.format(command=command), **environment)
-        return subprocess.run(
-            command, cwd=ROOT, env=CLEAN_ENVIRONMENT | environment, capture_output=True, text=True, timeout=60
-        )
+            process = run_forked(SCRIPT.format(command=command), **environment)
+        else:
+            environment = CLEAN_ENVIRONMENT | environment
+            process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        return Result(process.returncode, process.stdout, process.stderr, calls.read_text().splitlines())
 
     return run
-
-
-@pytest.fixture
-def calls(tmp_path: Path) -> Callable[[], list[str]]:
-    """The operations that were called so far."""
-    return lambda: (tmp_path / "calls").read_text().splitlines()
 
 
 NO_STACK = (254, "", "An error occurred (ValidationError): Stack with id a-stack does not exist\n")
 THROTTLED = (254, "", "An error occurred (Throttling) when calling the DescribeStacks operation: Rate exceeded\n")
 OLD_CLI = (252, "", "aws: error: argument operation: Invalid choice\n")
+FAILED = (255, "", "Failed to create\n")
 DONE = (0, "", "")
 
 
@@ -85,119 +85,105 @@ def status(*statuses: str, **outputs: str) -> list[Answer]:
 
 def events(*reasons: str, kind: str = "OperationEvents", key: str = "ResourceStatus", age: int = 0) -> list[Answer]:
     """One answer of describe-events, or of describe-stack-events, with these failures."""
-    time = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
-    failures = [
-        {"Timestamp": time, "LogicalResourceId": "Role", key: "CREATE_FAILED", f"{key}Reason": each} for each in reasons
-    ]
+    event = {"Timestamp": (datetime.now(UTC) - timedelta(seconds=age)).isoformat(), "LogicalResourceId": "Role"}
+    failures = [{**event, key: "CREATE_FAILED", f"{key}Reason": reason} for reason in reasons]
     return [(0, json.dumps({kind: failures}), "")]
 
 
-@pytest.mark.parametrize("settled", ["CREATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"])
-def test_deploy_waits_until_the_stack_is_settled(run: Run, calls: Callable[[], list[str]], settled: str) -> None:
-    looks = status("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", settled, "CREATE_COMPLETE")
-    process = run(DEPLOY, describe_stacks=looks, deploy=[])
-    assert process.returncode == 0, process.stderr
-    assert calls() == ["describe-stacks"] * 3 + ["deploy", "describe-stacks"]
+@pytest.mark.parametrize(
+    ("looks", "calls"),
+    [
+        (["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "CREATE_COMPLETE"], [LOOK, LOOK, LOOK, "deploy"]),
+        (["UPDATE_ROLLBACK_COMPLETE"], [LOOK, "deploy"]),
+        (["REVIEW_IN_PROGRESS"], [LOOK, "deploy"]),
+        ([THROTTLED, NO_STACK, THROTTLED], [LOOK, LOOK, "deploy", LOOK]),
+        # A stack that could not be created makes room.
+        *(
+            ([failed, "DELETE_IN_PROGRESS", NO_STACK], [LOOK, "delete-stack", LOOK, LOOK, "deploy"])
+            for failed in ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
+        ),
+    ],
+)
+def test_deploy_waits_until_the_stack_is_settled(run: Run, looks: list[str | Answer], calls: list[str]) -> None:
+    answers = [each if isinstance(each, tuple) else status(each)[0] for each in (*looks, "CREATE_COMPLETE")]
+    result = run(DEPLOY, describe_stacks=answers, delete_stack=[DONE], deploy=[DONE])
+    assert (result.code, result.stderr, result.calls) == (0, "", [*calls, LOOK])
 
 
-def test_wait_survives_throttling(run: Run, calls: Callable[[], list[str]]) -> None:
-    looks = [THROTTLED, NO_STACK, THROTTLED, *status("CREATE_COMPLETE")]
-    assert run(DEPLOY, describe_stacks=looks, deploy=[]).returncode == 0
-    assert calls() == ["describe-stacks", "describe-stacks", "deploy", "describe-stacks", "describe-stacks"]
-
-
-def test_deploy_saves_the_outputs_that_are_settings(run: Run, tmp_path: Path) -> None:
+def test_deploy_saves_the_outputs_that_are_settings(run: Run, env_file: Path) -> None:
     looks = [NO_STACK, *status("CREATE_COMPLETE", AWS_LAMBDA_ROLE_ARN="arn:aws:iam::1:role/a")]
-    process = run(DEPLOY, describe_stacks=looks, deploy=[])
-    assert process.returncode == 0, process.stderr
-    assert dotenv_values(tmp_path / ".env") == {"AWS_LAMBDA_ROLE_ARN": "arn:aws:iam::1:role/a"}
-
-
-@pytest.mark.parametrize("failed", ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"])
-def test_stack_that_could_not_be_created_makes_room(run: Run, calls: Callable[[], list[str]], failed: str) -> None:
-    looks = [*status(failed, "DELETE_IN_PROGRESS"), NO_STACK, *status("CREATE_COMPLETE")]
-    process = run(DEPLOY, describe_stacks=looks, delete_stack=[], deploy=[])
-    assert process.returncode == 0, process.stderr
-    look = "describe-stacks"
-    assert calls() == [look, "delete-stack", look, look, "deploy", look]
+    assert run(DEPLOY, describe_stacks=looks, deploy=[DONE]).code == 0
+    assert dotenv_values(env_file) == {"AWS_LAMBDA_ROLE_ARN": "arn:aws:iam::1:role/a"}
 
 
 @pytest.mark.parametrize("command", [DEPLOY, DELETE])
-def test_failing_call_is_not_taken_for_no_stack(
-    run: Run, calls: Callable[[], list[str]], command: tuple[str, ...]
-) -> None:
-    process = run(command, describe_stacks=[(254, "", "ExpiredToken")])
-    assert (process.returncode, process.stderr, calls()) == (1, "ExpiredToken\n", ["describe-stacks"])
-
-
-FAILED = (255, "", "Failed to create\n")
+def test_failing_call_is_not_taken_for_no_stack(run: Run, command: tuple[str, ...]) -> None:
+    assert run(command, describe_stacks=[(254, "", "ExpiredToken")]) == (1, "", "ExpiredToken\n", [LOOK])
 
 
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "reasons"),
     [
-        {"describe_events": events("because")},
+        ({"describe_events": events("because")}, "Role: because"),
         # The check before any resource, whose reasons only describe-events has.
-        {"describe_events": events("because", key="ValidationStatus")},
-        {"describe_events": [OLD_CLI], "describe_stack_events": events("because", kind="StackEvents")},
-        {"describe_events": events(), "describe_stack_events": events("because", kind="StackEvents")},
+        ({"describe_events": events("because", key="ValidationStatus")}, "Role: because"),
+        (
+            {"describe_events": [OLD_CLI], "describe_stack_events": events("because", kind="StackEvents")},
+            "Role: because",
+        ),
+        (
+            {"describe_events": events(), "describe_stack_events": events("because", kind="StackEvents")},
+            "Role: because",
+        ),
+        # Of an earlier deployment.
+        ({"describe_events": events("long ago", age=900), "describe_stack_events": events()}, ""),
     ],
 )
-def test_failing_deploy_gives_the_reasons(run: Run, answers: dict[str, list[Answer]]) -> None:
-    process = run(DEPLOY, describe_stacks=[NO_STACK], deploy=[FAILED], **answers)
-    assert process.returncode == 1
-    assert process.stderr == "Failed to create\nThe stack a-stack could not be deployed:\nRole: because\n"
+def test_failing_deploy_gives_the_reasons(run: Run, answers: Answers, reasons: str) -> None:
+    result = run(DEPLOY, describe_stacks=[NO_STACK], deploy=[FAILED], **answers)
+    said = f"Failed to create\nThe stack a-stack could not be deployed:\n{reasons}\n"
+    assert (result.code, result.stderr) == (1, said)
 
 
-def test_reasons_of_an_earlier_deployment_are_not_shown(run: Run) -> None:
-    process = run(DEPLOY, describe_stacks=[NO_STACK], deploy=[FAILED], describe_events=events("long ago", age=900))
-    assert "long ago" not in process.stderr
-
-
-BUSY = "Resource handler returned message: There is already an update in progress for this API"
-
-
-def test_api_that_is_being_updated_is_waited_for(run: Run, calls: Callable[[], list[str]]) -> None:
+def test_api_that_is_being_updated_is_waited_for(run: Run) -> None:
+    busy = events("Resource handler returned message: There is already an update in progress for this API")
     looks = status(*["UPDATE_ROLLBACK_COMPLETE"] * 2, "UPDATE_COMPLETE")
-    process = run(DEPLOY, describe_stacks=looks, deploy=[FAILED, DONE], describe_events=events(BUSY))
-    assert process.returncode == 0, process.stderr
-    assert ">> API Gateway still applies the last change of the API. Once more in 30 s\n" in process.stdout
-    assert calls().count("deploy") == 2
+    result = run(DEPLOY, describe_stacks=looks, deploy=[FAILED, DONE], describe_events=busy)
+    assert (result.code, result.calls.count("deploy")) == (0, 2)
+    assert ">> API Gateway still applies the last change of the API. Once more in 30 s\n" in result.stdout
 
 
-def test_delete_waits_until_the_stack_is_gone(run: Run, calls: Callable[[], list[str]]) -> None:
+def test_delete_waits_until_the_stack_is_gone(run: Run) -> None:
     looks = [*status("UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "DELETE_IN_PROGRESS"), NO_STACK]
-    process = run(DELETE, describe_stacks=looks, delete_stack=[])
-    assert (process.returncode, process.stdout) == (0, ">> there is no stack a-stack in eu-central-1\n")
-    assert calls() == ["describe-stacks", "describe-stacks", "delete-stack", "describe-stacks", "describe-stacks"]
+    result = run(DELETE, describe_stacks=looks, delete_stack=[DONE])
+    message = ">> there is no stack a-stack in eu-central-1\n"
+    assert result == (0, message, "", [LOOK, LOOK, "delete-stack", LOOK, LOOK])
 
 
-def test_delete_forgets_a_setting_that_was_the_stacks_output(run: Run, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("API_SECURE_ENDPOINT=https://a\nAWS_LAMBDA_ROLE_ARN=mine\n")
+def test_delete_forgets_a_setting_that_was_the_stacks_output(run: Run, env_file: Path) -> None:
+    env_file.write_text("API_SECURE_ENDPOINT=https://a\nAWS_LAMBDA_ROLE_ARN=mine\n")
     outputs = {"API_SECURE_ENDPOINT": "https://a", "AWS_LAMBDA_ROLE_ARN": "arn:aws:iam::1:role/a"}
-    run(DELETE, describe_stacks=[*status("CREATE_COMPLETE", **outputs), NO_STACK], delete_stack=[])
-    assert dotenv_values(tmp_path / ".env") == {"API_SECURE_ENDPOINT": "", "AWS_LAMBDA_ROLE_ARN": "mine"}
+    run(DELETE, describe_stacks=[*status("CREATE_COMPLETE", **outputs), NO_STACK], delete_stack=[DONE])
+    assert dotenv_values(env_file) == {"API_SECURE_ENDPOINT": "", "AWS_LAMBDA_ROLE_ARN": "mine"}
 
 
-def test_delete_that_fails_at_once_is_not_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
-    process = run(DELETE, describe_stacks=status("CREATE_COMPLETE"), delete_stack=[(254, "", "AccessDenied\n")])
-    assert (process.returncode, process.stderr) == (1, "AccessDenied\n")
-    assert calls() == ["describe-stacks", "delete-stack"]
+def test_delete_that_fails_at_once_is_not_repeated(run: Run) -> None:
+    result = run(DELETE, describe_stacks=status("CREATE_COMPLETE"), delete_stack=[(254, "", "AccessDenied\n")])
+    assert result == (1, "", "AccessDenied\n", [LOOK, "delete-stack"])
 
 
-def test_delete_of_a_second_api_within_30_seconds_is_repeated(run: Run, calls: Callable[[], list[str]]) -> None:
+def test_delete_of_a_second_api_within_30_seconds_is_repeated(run: Run) -> None:
     looks = [*status("CREATE_COMPLETE", "DELETE_FAILED"), NO_STACK]
-    process = run(DELETE, describe_stacks=looks, delete_stack=[], describe_events=events("Too Many Requests"))
-    assert process.returncode == 0, process.stderr
-    assert calls().count("delete-stack") == 2
+    result = run(DELETE, describe_stacks=looks, delete_stack=[DONE] * 2, describe_events=events("Too Many Requests"))
+    assert (result.code, result.calls.count("delete-stack")) == (0, 2)
 
 
 @pytest.mark.parametrize("left", ["DELETE_FAILED", "CREATE_COMPLETE"])
 def test_delete_fails_with_the_reasons_while_the_stack_is_there(run: Run, left: str) -> None:
     looks = status("CREATE_COMPLETE", "DELETE_IN_PROGRESS", left)
-    process = run(DELETE, describe_stacks=looks, delete_stack=[], describe_events=events("has a key"))
-    assert (process.returncode, process.stdout) == (1, "")
-    assert process.stderr == f"The stack a-stack could not be deleted: it is in {left}\nRole: has a key\n"
+    result = run(DELETE, describe_stacks=looks, delete_stack=[DONE], describe_events=events("has a key"))
+    message = f"The stack a-stack could not be deleted: it is in {left}\nRole: has a key\n"
+    assert result[:3] == (1, "", message)
 
 
 NOT_SPREAD = "The role defined for the function cannot be assumed by Lambda."
@@ -205,111 +191,99 @@ NO_ACCESS = "Lambda does not have permission to access the ECR image. Check the 
 
 
 @pytest.mark.parametrize(
-    ("message", "attempts", "code"),
-    [(NOT_SPREAD, 2, 0), (NO_ACCESS, 2, 0), ("Source image does not exist.", 1, 254)],
+    ("message", "code", "attempts"),
+    [(NOT_SPREAD, 0, 2), (NO_ACCESS, 0, 2), ("Source image does not exist.", 254, 1)],
 )
-def test_only_a_new_role_or_repository_is_waited_for(
-    run: Run, calls: Callable[[], list[str]], message: str, attempts: int, code: int
-) -> None:
+def test_only_a_new_role_or_repository_is_waited_for(run: Run, message: str, code: int, attempts: int) -> None:
     command = ("aws/retry_while_new", "aws", "lambda", "create-function")
-    process = run(command, create_function=[(254, "", message), (0, "arn\n", "a warning\n")])
-    assert (process.returncode, len(calls())) == (code, attempts)
-    assert message in process.stderr
-    assert process.stdout == ("arn\n" if attempts == 2 else "")
+    result = run(command, create_function=[(254, "", message), (0, "arn\n", "a warning\n")])
+    assert (result.code, result.stdout, len(result.calls)) == (code, "arn\n" * (attempts - 1), attempts)
+    assert message in result.stderr
 
 
 EXAMPLE = ("aws/wait_for_api", "aws", "lambda", "an-example")
-TEMPORARY = [
-    '{"message":"Missing Authentication Token"}\nAssertionError: got 403: see Troubleshooting',
-    '{"message":"The security token included in the request is invalid."}\nAssertionError: got 403: see Troubleshooting',
-    '{"Message":"User: … is not authorized to perform: execute-api:Invoke"}\nAssertionError: got 403: see Troubleshooting',
-    '{"message":"Forbidden"}\nAssertionError: got 403: see Troubleshooting',
-    '{"message": "Internal server error"}\nAssertionError: got 500: see Troubleshooting',
-    "No usable answer from API_SECURE_ENDPOINT: … NameResolutionError …",
-    "No usable answer from API_SECURE_ENDPOINT: … NewConnectionError … Connection refused …",
-    "No usable answer from API_SECURE_ENDPOINT: … ('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))",
-]
-
-
-@pytest.mark.parametrize("failure", TEMPORARY)
-def test_first_calls_are_repeated_until_two_succeed_in_a_row(
-    run: Run, calls: Callable[[], list[str]], failure: str
-) -> None:
-    """AWS may answer once, and then refuse again."""
-    refused, answered = (1, "", failure), (0, "", "Invoking route: hello")
-    process = run(EXAMPLE, an_example=[refused, answered, refused, answered, answered])
-    assert (process.returncode, process.stdout, len(calls())) == (0, "Invoking route: hello\n", 5)
-    assert process.stderr.count("everywhere yet: once more in 5 s") == 2
+GOT_403 = "\nAssertionError: got 403: see Troubleshooting"
+UNUSABLE = "No usable answer from API_SECURE_ENDPOINT: … "
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        '{"message":"The request signature we calculated does not match …"}\nAssertionError: got 403: see Troubleshooting',
+        '{"message":"Missing Authentication Token"}' + GOT_403,
+        '{"message":"The security token included in the request is invalid."}' + GOT_403,
+        '{"Message":"User: … is not authorized to perform: execute-api:Invoke"}' + GOT_403,
+        '{"message":"Forbidden"}' + GOT_403,
+        '{"message": "Internal server error"}\nAssertionError: got 500: see Troubleshooting',
+        UNUSABLE + "NameResolutionError …",
+        UNUSABLE + "NewConnectionError … Connection refused …",
+        UNUSABLE + "('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))",
+    ],
+)
+def test_first_calls_are_repeated_until_two_succeed_in_a_row(run: Run, failure: str) -> None:
+    """AWS may answer once, and then refuse again."""
+    refused, answered = (1, "", failure), (0, "", "Invoking route: hello")
+    result = run(EXAMPLE, an_example=[refused, answered, refused, answered, answered])
+    assert (result.code, result.stdout, len(result.calls)) == (0, "Invoking route: hello\n", 5)
+    assert result.stderr.count("everywhere yet: once more in 5 s") == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        '{"message":"The request signature we calculated does not match …"}' + GOT_403,
         '{"message": "Internal server error"}\nAssertionError: got 502: see Troubleshooting',
         '{"message": "Internal server error"}\nAssertionError: the route failed: see the message above, and make logs',
         "AssertionError: everybody can call the method: set its authorization to AWS_IAM",
-        "No usable answer from API_SECURE_ENDPOINT: HTTPSConnectionPool(host=…): Read timed out.",
-        "No usable answer from API_SECURE_ENDPOINT: HTTPSConnectionPool(host=…): … SSLError …",
+        UNUSABLE + "Read timed out.",
+        UNUSABLE + "SSLError …",
         "AWS_ACCESS_KEY is not set, or has other than plain characters.",
     ],
 )
-def test_first_calls_are_not_repeated_after_a_failure_that_stays(
-    run: Run, calls: Callable[[], list[str]], failure: str
-) -> None:
-    process = run(EXAMPLE, an_example=[(1, "", failure)])
-    assert (process.returncode, process.stdout, process.stderr, len(calls())) == (1, "", f"{failure}\n", 1)
+def test_first_calls_are_not_repeated_after_a_failure_that_stays(run: Run, failure: str) -> None:
+    assert run(EXAMPLE, an_example=[(1, "", failure)]) == (1, "", f"{failure}\n", ["an-example"])
 
 
-@pytest.mark.parametrize(("account", "code"), [("123456789012", 0), ("999999999999", 1)])
-def test_require_stops_in_another_account(run: Run, account: str, code: int) -> None:
-    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "AWS_ACCOUNT_ID")
-    process = run(command, get_caller_identity=[(0, f"{account}\n", "a warning\n")])
-    assert process.returncode == code
-    assert ("logged in to account 999999999999, and AWS_ACCOUNT_ID is 123456789012" in process.stderr) == bool(code)
-
-
-def test_require_says_that_a_region_has_no_address(run: Run) -> None:
-    command = ("env", "AWS_ACCOUNT_ID=123456789012", "AWS_REGION=Frankfurt", "aws/require", "aws", "AWS_ACCOUNT_ID")
-    unknown = 'Could not connect to the endpoint URL: "https://sts.Frankfurt.amazonaws.com/"\n'
-    process = run(command, get_caller_identity=[(255, "", unknown), (255, "", unknown)])
-    assert process.returncode == 1
-    assert process.stderr.splitlines()[1].startswith("AWS_REGION=Frankfurt has no address. Take a region")
-    assert "not logged in" not in process.stderr
-
-
-def test_require_says_how_to_log_in(run: Run) -> None:
-    command = ("env", "AWS_ACCOUNT_ID=123456789012", "aws/require", "aws", "AWS_ACCOUNT_ID")
-    process = run(command, get_caller_identity=[(253, "", "Unable to locate credentials\n")] * 2)
-    assert process.returncode == 1
-    assert process.stderr.startswith("Unable to locate credentials\nThe aws CLI is not logged in: run aws login")
-
-
-def make_read_only(env_file: Path) -> None:
-    env_file.touch(mode=0o400)
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (
+            (255, "", "Could not connect to the endpoint URL: …\n"),
+            "AWS_REGION=eu-central-1 has no address. Take a region",
+        ),
+        ((253, "", "Unable to locate credentials\n"), "The aws CLI is not logged in: run aws login"),
+        (
+            (0, "999999999999\n", "a warning\n"),
+            "The aws CLI is logged in to account 999999999999, and AWS_ACCOUNT_ID is",
+        ),
+    ],
+)
+def test_require_says_why_it_is_not_the_account(run: Run, answer: Answer, advice: str) -> None:
+    result = run(("aws/require", "aws", "AWS_ACCOUNT_ID"), get_caller_identity=[answer] * 2)
+    assert (result.code, result.stderr.count("\n")) == (1, 2)
+    assert result.stderr.startswith(answer[2] + advice)
 
 
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        (make_read_only, " is no file that can be written: chmod u+w it"),
+        (lambda path: path.touch(mode=0o400), " is no file that can be written: chmod u+w it"),
         (Path.mkdir, " is no file that can be written"),
         (Path.touch, ""),
         (Path.exists, ""),
     ],
 )
 def test_require_names_an_env_file_that_cannot_be_written(
-    run: Run, tmp_path: Path, prepare: Callable[[Path], object], said: str
+    run: Run, env_file: Path, prepare: Callable[[Path], object], said: str
 ) -> None:
-    prepare(tmp_path / ".env")
-    process = run(("aws/require", "ENV_FILE"))
-    assert process.returncode == bool(said)
-    assert process.stderr.startswith(f"{tmp_path}/.env{said}" if said else "")
+    prepare(env_file)
+    result = run(("aws/require", "ENV_FILE"))
+    assert result.code == bool(said)
+    assert result.stderr.startswith(f"{env_file}{said}" if said else "")
 
 
 def test_require_names_a_folder_that_is_not_there(run: Run) -> None:
-    process = run(("env", "ENV_FILE=/nowhere/.env", "aws/require", "ENV_FILE"))
-    assert (process.returncode, process.stderr.split(":")[0]) == (1, "The folder /nowhere cannot be written to")
+    result = run(("env", "ENV_FILE=/nowhere/.env", "aws/require", "ENV_FILE"))
+    assert (result.code, result.stderr.split(":")[0]) == (1, "The folder /nowhere cannot be written to")
 
 
 def list_keys(*keys: str) -> list[Answer]:
@@ -320,55 +294,34 @@ KEY = [(0, json.dumps({"AccessKey": {"AccessKeyId": "AKIA", "SecretAccessKey": "
 UNKNOWN = (254, "", "An error occurred (InvalidClientTokenId)")
 
 
-def test_access_key_is_saved_and_waited_for(run: Run, calls: Callable[[], list[str]], tmp_path: Path) -> None:
-    identity = [UNKNOWN, (0, "{}", "")]
-    process = run(CREATE_KEY, list_access_keys=list_keys(), create_access_key=KEY, get_caller_identity=identity)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert dotenv_values(tmp_path / ".env") == {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
-    assert calls() == ["list-access-keys", "create-access-key", "get-caller-identity", "get-caller-identity"]
-    assert "hunter2" not in process.stdout
+@pytest.mark.parametrize("before", ["", "AWS_ACCESS_KEY=OLD\nAWS_SECRET_ACCESS_KEY=s\n"], ids=["no key", "an old key"])
+def test_access_key_is_saved_and_waited_for(run: Run, env_file: Path, before: str) -> None:
+    env_file.write_text(before)
+    identity = [UNKNOWN] * (2 if before else 1) + [DONE]
+    result = run(CREATE_KEY, list_access_keys=list_keys(), create_access_key=KEY, get_caller_identity=identity)
+    assert (result.code, result.stderr, "hunter2" in result.stdout) == (0, "", False)
+    assert result.calls[-3:] == ["create-access-key", "get-caller-identity", "get-caller-identity"]
+    assert dotenv_values(env_file) == {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
 
 
 @pytest.mark.parametrize("operation", ["list_access_keys", "create_access_key"])
-def test_failing_call_saves_no_access_key(run: Run, tmp_path: Path, operation: str) -> None:
-    answers = {"list_access_keys": list_keys(), operation: [(254, "", "AccessDenied")]}
-    process = run(CREATE_KEY, **answers)
-    assert (process.returncode, process.stderr, (tmp_path / ".env").exists()) == (254, "AccessDenied", False)
+def test_failing_call_saves_no_access_key(run: Run, env_file: Path, operation: str) -> None:
+    result = run(CREATE_KEY, **{"list_access_keys": list_keys(), operation: [(254, "", "AccessDenied")]})
+    assert (result.code, result.stderr, env_file.exists()) == (254, "AccessDenied", False)
 
 
-@pytest.mark.parametrize("text", ["", "AWS_ACCESS_KEY=AKIA\n", "AWS_ACCESS_KEY=OTHER\nAWS_SECRET_ACCESS_KEY=s\n"])
-def test_key_whose_secret_is_lost_is_named_with_the_way_out(
-    run: Run, calls: Callable[[], list[str]], tmp_path: Path, text: str
-) -> None:
-    (tmp_path / ".env").write_text(text)
-    process = run(CREATE_KEY, list_access_keys=list_keys("AKIA"))
-    assert (process.returncode, calls(), (tmp_path / ".env").read_text()) == (1, ["list-access-keys"], text)
-    assert "lacks the secret of a-user's key AKIA. Run make delete_invoker create_invoker" in process.stderr
-
-
-def test_working_key_of_somebody_else_is_left_alone(run: Run, calls: Callable[[], list[str]], tmp_path: Path) -> None:
-    text = "AWS_ACCESS_KEY=OTHER\nAWS_SECRET_ACCESS_KEY=s\n"
-    (tmp_path / ".env").write_text(text)
-    process = run(CREATE_KEY, list_access_keys=list_keys(), get_caller_identity=[(0, "{}", "")])
-    assert (process.returncode, (tmp_path / ".env").read_text()) == (1, text)
-    assert "OTHER, a key of somebody else. Move it elsewhere" in process.stderr
-    assert calls() == ["list-access-keys", "get-caller-identity"]
-
-
-def test_old_key_that_no_longer_works_is_replaced(run: Run, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("AWS_ACCESS_KEY=OLD\nAWS_SECRET_ACCESS_KEY=s\n")
-    identity = [UNKNOWN, (0, "{}", "")]
-    process = run(CREATE_KEY, list_access_keys=list_keys(), create_access_key=KEY, get_caller_identity=identity)
-    assert process.returncode == 0
-    assert dotenv_values(tmp_path / ".env") == {"AWS_ACCESS_KEY": "AKIA", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+@pytest.mark.parametrize("text", ["AWS_ACCESS_KEY=AKIA\n", "AWS_ACCESS_KEY=OTHER\nAWS_SECRET_ACCESS_KEY=s\n"])
+def test_key_whose_secret_is_lost_is_named_with_the_way_out(run: Run, env_file: Path, text: str) -> None:
+    env_file.write_text(text)
+    result = run(CREATE_KEY, list_access_keys=list_keys("AKIA"))
+    assert (result.code, result.calls, env_file.read_text()) == (1, ["list-access-keys"], text)
+    assert "lacks the secret of a-user's key AKIA. Run make delete_invoker create_invoker" in result.stderr
 
 
 @pytest.mark.parametrize(("current", "left"), [("AKIA", ""), ("OTHER", "OTHER")])
-def test_deleted_key_is_forgotten_and_another_one_is_not(
-    run: Run, calls: Callable[[], list[str]], tmp_path: Path, current: str, left: str
-) -> None:
-    (tmp_path / ".env").write_text(f"AWS_ACCESS_KEY={current}\nAWS_SECRET_ACCESS_KEY=s\n")
+def test_deleted_key_is_forgotten_and_another_one_is_not(run: Run, env_file: Path, current: str, left: str) -> None:
+    env_file.write_text(f"AWS_ACCESS_KEY={current}\nAWS_SECRET_ACCESS_KEY=s\n")
     command = ("aws/access_key.py", "delete", "a-user")
-    process = run(command, list_access_keys=list_keys("AKIA"), delete_access_key=[])
-    assert (process.returncode, calls()) == (0, ["list-access-keys", "delete-access-key"])
-    assert dotenv_values(tmp_path / ".env")["AWS_ACCESS_KEY"] == left
+    result = run(command, list_access_keys=list_keys("AKIA"), delete_access_key=[DONE])
+    assert (result.code, result.calls) == (0, ["list-access-keys", "delete-access-key"])
+    assert dotenv_values(env_file)["AWS_ACCESS_KEY"] == left

@@ -54,39 +54,33 @@ for event in json.loads({json.dumps(events)!r}):
 def test_lambda_log_is_one_flat_json_line_per_request() -> None:
     rest_event = load_event("rest_api")
     first, second = invoke(
-        {**GUIDE, "headers": {"x-correlation-id": "mine"}},
-        {**rest_event, "multiValueHeaders": {"x-correlation-id": ["yours"]}, "path": "/nothing"},
+        {**GUIDE, "headers": {"x-correlation-id": "mine"}, "path": "/nothing"},
+        {**rest_event, "multiValueHeaders": {"x-correlation-id": ["yours"]}},
+        setup="import time; time.tzset()",
+        TZ="Asia/Tokyo",
     )
     for line in (first, second):
-        assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+        time = datetime.fromisoformat(line.pop("timestamp"))
+        assert time.utcoffset() == timedelta(0)
+        assert abs(time.timestamp() - datetime.now().timestamp()) < 60
         assert 0 <= line.pop("duration_ms") < 10_000
-    assert first == {
-        "level": "INFO",
-        "message": "GET /hello/ 200",
-        "correlation_id": "mine",
-        "aws_request_id": "8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10",
-        "method": "GET",
-        "path": "/hello/",
-        "status": 200,
-        "cold_start": True,
-    }
-    assert second == {
-        "level": "INFO",
+    both = {"level": "INFO", "method": "GET", "aws_request_id": "8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10"}
+    assert first == both | {
         "message": "GET /nothing 404",
-        "correlation_id": "yours",
-        "aws_request_id": "8f5c0d9e-33c5-4a0c-9e5b-4d5c1c0a7f10",
-        "api_gateway_request_id": rest_event["requestContext"]["requestId"],
-        "method": "GET",
+        "correlation_id": "mine",
         "path": "/nothing",
         "status": 404,
+        "cold_start": True,
+    }
+    assert second == both | {
+        "message": "GET /hello/ 200",
+        "correlation_id": "yours",
+        "api_gateway_request_id": rest_event["requestContext"]["requestId"],
+        "path": "/hello/",
+        "status": 200,
         "cold_start": False,
         "caller": "arn:aws:iam::123456789012:user/hello-lambda-invoker",
     }
-
-
-def test_lambda_log_has_the_timestamp_in_utc_wherever_it_runs() -> None:
-    (line,) = invoke(GUIDE, setup="import time; time.tzset()", TZ="Asia/Tokyo")
-    assert abs(datetime.fromisoformat(line["timestamp"]).timestamp() - datetime.now().timestamp()) < 60
 
 
 def test_lambda_log_of_a_refused_event_is_one_line() -> None:
@@ -95,56 +89,50 @@ def test_lambda_log_of_a_refused_event_is_one_line() -> None:
     assert line["api_gateway_request_id"] == "theirs"
 
 
-def test_log_of_an_exception_is_one_line_without_values(tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_lambda", [True, False])
+def test_log_of_an_exception_has_the_code_and_no_values(on_lambda: bool, tmp_path: Path) -> None:
     """In a file of its own: of code that has no source nothing could print the values."""
     (tmp_path / "failing.py").write_text(APP + FAILING_ROUTE)
-    setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from failing import app"
     event = {**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}
-    (line,) = invoke(event, setup=setup)
-    assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
-    assert line["exception"].startswith("Traceback (most recent call last):\n")
-    assert "len(password)" in line["exception"]
-    assert line["exception"].endswith("RuntimeError: failed with a password of 7 letters\n")
-    assert "hunter2" not in str(line)
+    setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from failing import app, make_handler"
+    if on_lambda:
+        (line,) = invoke(event, setup=setup)
+        assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
+        log = line["exception"]
+    else:
+        log = run_forked(f"{setup}\nmake_handler(app)({event!r}, None)").stdout
+    assert "Traceback (most recent call last):\n" in log
+    assert "len(password)" in log
+    assert log.endswith("RuntimeError: failed with a password of 7 letters\n")
+    assert "hunter2" not in log
 
-    elsewhere = run_forked(
-        f"{setup}\nfrom behind_lambda import make_handler\nmake_handler(app)({event!r}, None)"
-    ).stdout
-    assert "len(password)" in elsewhere
-    assert "hunter2" not in elsewhere
 
-
-def test_log_of_an_exception_that_the_application_answers_itself_has_the_traceback() -> None:
-    setup = """
+OWN_ANSWER = """
 @app.exception_handler(Exception)
 async def answer(request, error):
     return JSONResponse({"mine": True}, status_code=503)
 """
-    (line,) = invoke({**GUIDE, "path": "/fail"}, setup=FAILING_ROUTE + setup)
-    assert (line["level"], line["status"]) == ("ERROR", 503)
-    assert line["exception"].endswith("letters\n")
-
-
-def test_log_of_a_long_exception_is_cut() -> None:
-    setup = FAILING_ROUTE.replace("failed with", "a" * 70_000)
-    (line,) = invoke({**GUIDE, "path": "/fail"}, setup=setup)
-    assert len(line["exception"]) == 64 * 1024
-
-
-def test_log_of_a_background_task_that_fails_has_the_status_that_the_client_got() -> None:
-    setup = """
-@app.get("/later")
+BACKGROUND_TASK = """
+@app.get("/fail")
 async def work_later(tasks: BackgroundTasks):
     tasks.add_task(lambda: 1 / 0)
 """
-    (line,) = invoke({**GUIDE, "path": "/later"}, setup=setup)
-    assert (line["level"], line["status"]) == ("ERROR", 200)
-    assert line["exception"].endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_lambda_log_has_the_path_without_the_stage() -> None:
-    (line,) = invoke(load_event("rest_api"))
-    assert (line["path"], line["message"]) == ("/hello/", "GET /hello/ 200")
+@pytest.mark.parametrize(
+    ("setup", "status", "end"),
+    [
+        (FAILING_ROUTE + OWN_ANSWER, 503, "a password of 7 letters\n"),
+        (BACKGROUND_TASK, 200, "ZeroDivisionError: division by zero\n"),
+        (FAILING_ROUTE.replace("failed with", "a" * 70_000), 500, "a" * 60_000),
+    ],
+    ids=["the application's own answer", "a background task", "a long message"],
+)
+def test_log_of_an_exception_has_the_traceback_and_the_status(setup: str, status: int, end: str) -> None:
+    (line,) = invoke({**GUIDE, "path": "/fail"}, setup=setup)
+    assert (line["level"], line["status"]) == ("ERROR", status)
+    assert line["exception"].endswith(end)
+    assert len(line["exception"]) <= 64 * 1024
 
 
 def test_lambda_log_holds_no_header_no_query_and_no_body_at_any_level() -> None:
@@ -163,10 +151,8 @@ def test_lambda_log_keeps_a_long_path_short() -> None:
 
 def test_lambda_log_cannot_be_forged_by_a_newline() -> None:
     forged = '/a\n{"level": "ERROR"}\r\u2028\x85b'
-    event = {**GUIDE, "path": forged, "headers": {"user-agent": "a\nb", "x-correlation-id": "a\nb"}}
-    (line,) = invoke(event)
-    assert line["path"] == forged
-    assert "\n" not in line["correlation_id"]
+    (line,) = invoke({**GUIDE, "path": forged, "headers": {"user-agent": "a\nb", "x-correlation-id": "a\nb"}})
+    assert (line["path"], "\n" in line["correlation_id"]) == (forged, False)
 
 
 def test_lambda_log_takes_the_standard_library_and_other_lines_of_the_request() -> None:
@@ -197,52 +183,28 @@ async def talk():
     assert lines[3]["size"] == "{1}"
 
 
-# Each adds a log handler as its own documentation shows, above or below the application.
-OWN_HANDLERS = {
-    "loguru": 'logger.add({file!r}, format="own {{message}}")',
-    "the standard library": "logging.getLogger().addHandler(logging.FileHandler({file!r}))",
-    "a dictConfig": """
-import logging.config
-logging.config.dictConfig({{
-    "version": 1,
-    "disable_existing_loggers": False,
-    "handlers": {{"own": {{"class": "logging.FileHandler", "filename": {file!r}}}}},
-    "loggers": {{"own": {{"handlers": ["own"]}}}},
-}})""",
-}
-
-
-@pytest.mark.parametrize("kind", OWN_HANDLERS)
-def test_log_handler_of_the_application_stays(kind: str, tmp_path: Path) -> None:
-    file = tmp_path / "log"
-    setup = OWN_HANDLERS[kind].format(file=str(file))
-    talk = "\nlogging.getLogger('own').warning('a library talks')"
-    assert [line["message"] for line in invoke(setup=setup + talk)] == ["a library talks"]
-    assert "a library talks" in file.read_text()
-
-
-def test_log_handler_that_was_there_before_stays_and_that_of_lambda_goes(tmp_path: Path) -> None:
-    """As the runtime client and an automatic instrumentation add them, before the function's module is imported."""
-    file = tmp_path / "log"
-    code = f"""
-import logging
+# As the runtime client and an automatic instrumentation add them, or as an application does.
+LAMBDAS_HANDLER = """
 from awslambdaric.bootstrap import LambdaLoggerHandler
 logging.getLogger().addHandler(LambdaLoggerHandler(None))
-logging.getLogger().addHandler(logging.FileHandler({str(file)!r}))
-from loguru import logger
-logger.add({str(file)!r}, format="kept")
-from app.aws_lambda import configure_logging
-configure_logging()
-print([type(handler).__name__ for handler in logging.getLogger().handlers])
-logger.critical("a line")
 """
+OWN_HANDLERS = """
+logging.getLogger().addHandler(logging.FileHandler({file!r}))
+logger.add({file!r}, format="loguru {{message}}")
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_log_handlers_of_the_application_stay_and_that_of_lambda_goes(when: str, tmp_path: Path) -> None:
+    own = OWN_HANDLERS.format(file=str(tmp_path / "log"))
+    code = LAMBDAS_HANDLER + own + APP if when == "before" else LAMBDAS_HANDLER + APP + own
+    code = f"import logging\nfrom loguru import logger\n{code}\nmake_handler(app)\nlogging.warning('a line')"
     process = run_forked(code, AWS_LAMBDA_FUNCTION_NAME="hello-lambda")
-    handlers, line = process.stdout.splitlines()
-    assert (handlers, json.loads(line)["message"], process.stderr) == ("['FileHandler', 'LoguruHandler']", "a line", "")
-    assert file.read_text() == "kept\n"
+    assert (json.loads(process.stdout)["message"], process.stderr) == ("a line", "")
+    assert sorted((tmp_path / "log").read_text().splitlines()) == ["a line", "loguru a line"]
 
 
-@pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("INFO", 1), ("", 1), ("WARNING", 0)])
+@pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("", 1), ("WARNING", 0)])
 def test_log_level_is_read_from_the_environment(level: str, lines: int) -> None:
     assert [line["message"] for line in invoke(GUIDE, LOG_LEVEL=level)].count("GET /hello/ 200") == lines
 
