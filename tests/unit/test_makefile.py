@@ -433,6 +433,7 @@ def test_lock_renews_one_package_or_all() -> None:
 def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:
     for made in (".venv", ".rie", ".uv", ".scanners", "app/__pycache__", "aws/__pycache__", ".pytest_cache"):
         (checkout / made).mkdir()
+        (checkout / made / "a file").touch()
     (checkout / ".env").write_text("AWS_REGION=eu-central-1\n")
     process = run_make("clean", "--directory", str(checkout))
     assert process.returncode == 0, process.stderr
