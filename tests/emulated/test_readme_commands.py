@@ -10,32 +10,30 @@ from pathlib import Path
 
 import pytest
 from helpers import CLEAN_ENVIRONMENT, OWN_PYTHON, ROOT, require, wait_for
-from pictures import READMES, Command, find_block, hide_variable, read_blocks, read_lines, run_block, start, stop
+from pictures import CALL, READMES, Command, find_block, hide_variable, read_blocks, read_lines, run_block, start, stop
 from rehearse import find_free_port
 
 # As after `. .venv/bin/activate`.
 ENVIRONMENT = CLEAN_ENVIRONMENT | OWN_PYTHON | {"PATH": f"{sys.prefix}/bin:{CLEAN_ENVIRONMENT['PATH']}"}
 HELLO = "curl http://localhost:5000/hello/"
 INVOKE = "curl http://localhost:9000/2015-03-31/functions/function/invocations -d @tests/events/guide.json"
-UVICORN = "uvicorn app.app:app --reload --reload-dir app --port 5000"
-POST = (
-    'curl --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" \\\n'
-    """  -H 'Content-Type: application/json' -d @tests/events/guide.json "$API_SECURE_ENDPOINT\""""
+CURL = (
+    '(. ./.env; echo "user = $AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" | \\\n'
+    '  curl -K - --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" "${API_SECURE_ENDPOINT%/*}/hello/")'
 )
 LOG_LEVEL = (
     "aws lambda update-function-configuration --region eu-central-1 --function-name hello-lambda \\\n"
     "  --environment 'Variables={LOG_LEVEL=DEBUG}'"
 )
 # By the first command of each block.
-RUN_HERE = {"make run_api", "bash", "make invoke", POST, UVICORN, HELLO, INVOKE}
+RUN_HERE = {"make run_api", CALL, "make invoke", CURL, HELLO, INVOKE}
 NOT_RUN_HERE = {
-    "make test": "`make test_all`, which runs this test, runs the same tests first",
-    "make deploy": "needs an AWS account: test_deploy.py and test_rehearse.py take its steps in an emulated one",
     "make create_deployer GITHUB_REPOSITORY=owner/name GITHUB_REPOSITORY_ID=1234 GITHUB_ENVIRONMENT=production": "needs an AWS account and a "
     "repository on GitHub: test_deployer.py runs it in an emulated account",
-    "ENV_FILE=.env python aws/access_key.py delete hello-lambda-invoker": "needs an AWS account: `make delete_invoker` runs "
+    "ENV_FILE=.env .venv/bin/python aws/access_key.py delete hello-lambda-invoker": "needs an AWS account: `make delete_invoker` runs "
     "it in an emulated one, in test_deploy.py",
-    'eval "$(aws configure export-credentials --format env)"': "needs a role: test_example_refusals.py makes these calls with a role of an emulated account",
+    '(eval "$(aws configure export-credentials --format env)"; .venv/bin/python examples/invoke_secure_routes.py)': "needs a role: "
+    "test_example_refusals.py runs the example with a role of an emulated account",
     LOG_LEVEL: "needs an AWS account, with the function in it",
 }
 
@@ -55,15 +53,15 @@ def serving(command: str, checkout: Path, *, url: str) -> Iterator[None]:
         stop(server)
 
 
-def check(block: list[Command], checkout: Path, *changes: tuple[str, str], after: str = "true") -> None:
-    """Runs a block with changed ports and files, and compares its output. The command `after` comes first.
+def check(block: list[Command], checkout: Path, *changes: tuple[str, str]) -> None:
+    """Runs a block with changed ports and files, and compares its output.
 
     Where the README has a line `…`, the command may print more lines than shown.
     """
     commands = [command.text for command in block]
     for old, new in changes:
         commands = [command.replace(old, new) for command in commands]
-    _, *outputs = run_block([after, *commands], checkout, ENVIRONMENT)
+    outputs = run_block(commands, checkout, ENVIRONMENT)
     for command, output in zip(block, outputs, strict=True):
         shown = [hide_variable(line) for line in command.output if line != "…"]
         printed = [hide_variable(line.text) for line in output]
@@ -81,21 +79,20 @@ def test_secured_api_and_its_calls_print_what_the_readme_shows(checkout: Path) -
     try:
         printed = [line.text for line in read_lines(server, shown.output[-1])]
         assert [hide_variable(line) for line in printed] == [hide_variable(line) for line in shown.output]
-        check(find_block("bash"), checkout, (".env.local", f".env.local.{port}"))
+        changes = ((".env.local", f".env.local.{port}"), (".venv/bin/python", "python"), (":8000/", f":{port}/"))
+        check(find_block(CALL), checkout, *changes)
         settings = f"make --no-print-directory ENV_FILE=.env.local.{port}"
         check(find_block("make invoke"), checkout, ("make", settings))
-        # README shows this answer only once, as the emulator's.
-        (post,), (invoke,) = find_block(POST), find_block(INVOKE)
-        check([post._replace(output=invoke.output)], checkout, after=f". ./.env.local.{port}")
+        check(find_block(CURL), checkout, ("./.env", f"./.env.local.{port}"))
     finally:
         stop(server)
 
 
 def test_application_on_uvicorn_prints_what_the_readme_shows(checkout: Path) -> None:
     require("curl", "bash")
-    port = str(find_free_port())
-    with serving(UVICORN.replace("5000", port), checkout, url=f"http://127.0.0.1:{port}/hello/"):
-        check(find_block(HELLO), checkout, ("5000", port))
+    port = find_free_port()
+    with serving(f"make run_app APP_PORT={port}", checkout, url=f"http://127.0.0.1:{port}/hello/"):
+        check(find_block(HELLO), checkout, ("5000", str(port)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Lambda emulator runs on Linux only")

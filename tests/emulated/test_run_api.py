@@ -147,25 +147,14 @@ def changed(api: Api) -> Iterator[Callable[[str, str, str], None]]:
     api.wait(lambda: api.call("GET", "/hello/").text == '{"message":"Hello, World"}')
 
 
-def run_printed(api: Api, sign: str) -> subprocess.CompletedProcess[str]:
-    """Runs the first paragraph with this sign that `make run_api` printed, as one pastes it."""
-    command = next(paragraph for paragraph in api.output.split("\n\n") if sign in paragraph)
+def test_printed_calls_are_answered_signed_and_refused_unsigned(api: Api) -> None:
+    """They are pasted into the shell of a user who has a real account."""
+    (calls,) = [paragraph for paragraph in api.output.split("\n\n") if "examples/call_route.py" in paragraph]
     environment = {**CLEAN_ENVIRONMENT, **USER}
-    return subprocess.run(
-        ["sh", "-c", command], cwd=api.checkout, env=environment, capture_output=True, text=True, timeout=60
+    process = subprocess.run(
+        ["sh", "-c", calls], cwd=api.checkout, env=environment, capture_output=True, text=True, timeout=60
     )
-
-
-def test_printed_example_is_answered(api: Api) -> None:
-    process = run_printed(api, "examples/invoke_secure_routes.py")
-    assert process.returncode == 0, process.stderr
-    assert process.stderr.count("Hello, World") == 1
-    assert process.stderr.count("Missing Authentication Token") == 2
-
-
-def test_printed_curl_of_a_route_is_answered(api: Api) -> None:
-    process = run_printed(api, "/hello/")
-    assert process.stdout == '{"message":"Hello, World"} 200\n', process
+    assert process.stdout == '200 {"message":"Hello, World"}\n{"message":"Missing Authentication Token"}', process
 
 
 def test_unsigned_request_is_refused(api: Api) -> None:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURES = ROOT / ".github/pictures"
-READMES = ("README.md", "aws/README.md", "tests/README.md")
+READMES = ("README.md", "aws/README.md", "aws/behind_lambda.md", "aws/console.md", "tests/README.md")
+CALL = "ENV_FILE=.env.local .venv/bin/python examples/call_route.py /hello/"
 ANOTHER_TERMINAL = "# in another terminal"
 API, REHEARSAL, DOCS = "run_api.svg", "rehearse.svg", "docs.svg"
 # These parts differ from run to run.
@@ -142,7 +143,7 @@ def run_block(commands: list[str], folder: Path, environment: dict[str, str]) ->
 
 def record_api(environment: dict[str, str]) -> list[Line]:
     """`make run_api`, and the calls that README.md shows below it."""
-    (server,), calls = find_block("make run_api"), find_block("bash")
+    (server,), calls = find_block("make run_api"), find_block(CALL)
     process = start(server.text, ROOT, environment)
     try:
         output = read_lines(process, server.output[-1])

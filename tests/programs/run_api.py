@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,14 +29,11 @@ POLL = 0.3  # seconds
 REQUEST = re.compile(r"request (\S+) /_aws/execute-api/\w+(/\S*) (\d+) ([\d.]+)$")
 HELP = """
 The API runs until Ctrl-C, at {endpoint}
-Its settings are in {env_file}. Try in another terminal, here:
 
-  ENV_FILE={env_file} {python} examples/invoke_secure_routes.py
+Open another terminal in this folder. Send a signed request, and an unsigned one:
 
-  (. ./{env_file}; curl -sS -w ' %{{http_code}}\\n' --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" --user "$AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" \\
-    "${{API_SECURE_ENDPOINT%/*}}/hello/")
-
-More calls are in README.md: "Try it on your machine" and "Call it from elsewhere".
+  ENV_FILE={env_file} {python} examples/call_route.py /hello/
+  curl {stage}/hello/
 """
 
 
@@ -77,7 +75,8 @@ def print_help(rehearsal: Rehearsal, env_file: Path) -> None:
     endpoint = rehearsal.read_settings()["API_SECURE_ENDPOINT"]
     python = rehearsal.environment["PYTHON"]
     python = os.path.relpath(python, ROOT) if Path(python).is_relative_to(ROOT) else python
-    print(HELP.format(endpoint=endpoint, env_file=env_file.name, python=python))
+    stage = endpoint.rpartition("/")[0]
+    print(HELP.format(endpoint=endpoint, env_file=env_file.name, python=shlex.quote(python), stage=stage))
     if not rehearsal.in_image:
         print(">> a change under app/ is deployed when it is saved", flush=True)
 

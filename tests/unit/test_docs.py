@@ -8,10 +8,9 @@ import pytest
 from behind_lambda import make_handler
 from fastapi import Depends, FastAPI, Request
 from helpers import ROOT, load_event
-from pictures import ANOTHER_TERMINAL, API, READMES, find_block, hide_variable, read_picture
-from test_same_as_uvicorn import DIFFERENCES, NOT_COMPARED
+from pictures import ANOTHER_TERMINAL, API, CALL, READMES, find_block, hide_variable, read_picture
+from test_same_as_uvicorn import DIFFERENCES
 
-GUIDE = (ROOT / "README.md").read_text()
 README = "".join((ROOT / name).read_text() for name in READMES)
 PAGES = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
 MAKEFILE = "".join(
@@ -26,14 +25,7 @@ ENV_VARIABLES = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), 
 def test_env_example_explains_each_variable_and_sets_none(name: str) -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     assert lines[lines.index(f"{name}=") - 1].startswith("# For ")
-    assert f"`{name}`" in GUIDE
     assert name in SETTINGS or f'"{name}"' in (ROOT / "examples/invoke_secure_routes.py").read_text()
-
-
-def test_readme_names_every_target_and_none_that_is_not_there() -> None:
-    made = set(re.findall(r"(?:`|\$ )make ([a-z_]+)", README))
-    assert made - TARGETS == set()
-    assert TARGETS - made - set(re.findall(r"`([a-z_]+)`", README)) == {"help", "build_image", "requirements"} - made
 
 
 def test_no_text_names_a_target_that_make_help_does_not_show() -> None:
@@ -61,7 +53,7 @@ def test_readme_names_no_knob_that_is_not_there() -> None:
 
 
 def test_readme_shows_the_guides_event() -> None:
-    shown = [json.loads(block) for block in re.findall(r"```json\n(\s*\{\s+\"resource.*?)```", GUIDE, re.DOTALL)]
+    shown = [json.loads(block) for block in re.findall(r"```json\n(\s*\{\s+\"resource.*?)```", README, re.DOTALL)]
     assert shown == [load_event("guide")]
 
 
@@ -80,7 +72,7 @@ def test_readmes_link_to_files_and_headings_that_exist() -> None:
 
 def test_readme_shows_the_lines_of_its_picture() -> None:
     """`make pictures` records the picture again. README.md's output is a copy of it."""
-    commands = find_block("make run_api") + find_block("bash")
+    commands = find_block("make run_api") + find_block(CALL)
     shown = [line for text, output in commands for line in [*f"$ {text}".splitlines(), *output]]
     recorded = [line for line in read_picture(API) if line != ANOTHER_TERMINAL]
     assert [hide_variable(line) for line in shown if line] == [hide_variable(line) for line in recorded if line]
@@ -103,13 +95,10 @@ def test_page_has_short_sentences_without_latin(page: str) -> None:
     assert [each for each in sentences if len(each.split()) > 24 or each.count(": ") > 1] == []
 
 
-def test_readme_lists_what_is_different_behind_lambda() -> None:
-    table = GUIDE.split("## What is different behind Lambda")[1]
-    rows = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE)[1:]
-    assert dict(rows[: len(NOT_COMPARED)]).keys() == NOT_COMPARED
-    assert [row for row in rows if row[0] not in NOT_COMPARED] == [
-        (name, reason) for name, (reason, _) in DIFFERENCES.items()
-    ]
+def test_page_lists_what_is_different_behind_lambda() -> None:
+    table = (ROOT / "aws/behind_lambda.md").read_text().split("## What is different")[1]
+    rows = set(re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE))
+    assert {(name, reason) for name, (reason, _) in DIFFERENCES.items()} - rows == set()
 
 
 def test_readmes_dependency_reads_the_caller() -> None:

@@ -183,14 +183,22 @@ def test_example_logs_as_the_guide_does(gateway: Gateway, env_file: Path) -> Non
 def test_call_route_sends_a_signed_request(env_file: Path, arguments: list[str], received: str) -> None:
     process = run_example(env_file, CALL, *arguments)
     assert process.returncode == 0, process.stderr
-    (line,) = read_log(process)
-    assert line.endswith(f": 201 {json.dumps({'received': received})}")
+    assert process.stdout == f"201 {json.dumps({'received': received})}\n"
 
 
 def test_call_route_shows_a_refusal_as_it_is(gateway: Gateway, env_file: Path) -> None:
     gateway.signed_answer = (422, {"detail": [{"type": "missing"}]})
     process = run_example(env_file, CALL, "/items/", "--method", "POST", "--json", "{}")
-    assert (process.returncode, read_log(process)) == (0, ['POST /items/: 422 {"detail": [{"type": "missing"}]}'])
+    assert (process.returncode, process.stdout) == (0, '422 {"detail": [{"type": "missing"}]}\n')
+
+
+def test_call_route_says_in_one_line_that_nothing_answers(env_file: Path) -> None:
+    stage = f"http://127.0.0.1:{find_free_port()}/default"
+    add_lines(env_file, f"API_SECURE_ENDPOINT={stage}/hello-lambda")
+    process = run_example(env_file, CALL, "/items/")
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"No answer from {stage}/items/: ")
+    assert "Traceback" not in process.stderr
 
 
 def test_call_route_refuses_a_body_that_is_no_json(env_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""An application answers behind Lambda as it does on uvicorn. README.md lists the differences, as this file does."""
+"""An application answers behind Lambda as it does on uvicorn. aws/behind_lambda.md lists the differences, too."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -107,22 +107,6 @@ DIFFERENCES: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
             FORMAT_2,
         ),
     ),
-}
-
-# These differences show in no comparison of answers.
-NOT_COMPARED = {
-    "Background tasks delay the answer",
-    "Streams arrive whole",
-    "A stream that breaks off gets 500",
-    "A task of `asyncio.create_task` pauses after the answer",
-    "WebSockets do not work",
-    "An answer has at most 6 MB, measured after base64 encoding",
-    "A request has at most 28 s",
-    "An upload has at most about 4.5 MB",
-    "`Authorization` belongs to SigV4",
-    "`WWW-Authenticate` has another name",
-    "A query may be spelled in another way",
-    "A browser's preflight request gets 403",
 }
 
 
