@@ -1,5 +1,6 @@
 """Runs code as `python -c` does, but in a fork of a process that has imported the packages of app/ and examples/ already."""
 
+import gc
 import json
 import os
 import subprocess
@@ -39,6 +40,7 @@ def run_forked(code: str, **environment: str) -> subprocess.CompletedProcess[str
 def main() -> None:
     for package in ("fastapi", "mangum.protocols", "loguru", "httpx", "dotenv", "argparse", "requests_aws4auth"):
         import_module(package)
+    gc.freeze()  # a child would visit every object at its end
     for line in sys.stdin:
         code, environment, *files = json.loads(line)
         if child := os.fork():

@@ -110,12 +110,6 @@ def test_deploy_waits_until_the_stack_is_settled(run: Run, looks: list[str | Ans
     assert (result.code, result.stderr, result.calls) == (0, "", [*calls, LOOK])
 
 
-def test_deploy_saves_the_outputs_that_are_settings(run: Run, env_file: Path) -> None:
-    looks = [NO_STACK, *status("CREATE_COMPLETE", AWS_LAMBDA_ROLE_ARN="arn:aws:iam::1:role/a")]
-    assert run(DEPLOY, describe_stacks=looks, deploy=[DONE]).code == 0
-    assert dotenv_values(env_file) == {"AWS_LAMBDA_ROLE_ARN": "arn:aws:iam::1:role/a"}
-
-
 @pytest.mark.parametrize("command", [DEPLOY, DELETE])
 def test_failing_call_is_not_taken_for_no_stack(run: Run, command: tuple[str, ...]) -> None:
     assert run(command, describe_stacks=[(254, "", "ExpiredToken")]) == (1, "", "ExpiredToken\n", [LOOK])
@@ -264,26 +258,18 @@ def test_require_says_why_it_is_not_the_account(run: Run, answer: Answer, advice
 
 
 @pytest.mark.parametrize(
-    ("prepare", "said"),
+    ("name", "said"),
     [
-        (lambda path: path.touch(mode=0o400), " is no file that can be written: chmod u+w it"),
-        (Path.mkdir, " is no file that can be written"),
-        (Path.touch, ""),
-        (Path.exists, ""),
+        ("read-only", "{folder}/read-only is no file that can be written: chmod u+w it"),
+        ("a-folder", "{folder}/a-folder is no file that can be written"),
+        ("nowhere/.env", "The folder {folder}/nowhere cannot be written to"),
     ],
 )
-def test_require_names_an_env_file_that_cannot_be_written(
-    run: Run, env_file: Path, prepare: Callable[[Path], object], said: str
-) -> None:
-    prepare(env_file)
-    result = run(("aws/require", "ENV_FILE"))
-    assert result.code == bool(said)
-    assert result.stderr.startswith(f"{env_file}{said}" if said else "")
-
-
-def test_require_names_a_folder_that_is_not_there(run: Run) -> None:
-    result = run(("env", "ENV_FILE=/nowhere/.env", "aws/require", "ENV_FILE"))
-    assert (result.code, result.stderr.split(":")[0]) == (1, "The folder /nowhere cannot be written to")
+def test_require_names_an_env_file_that_cannot_be_written(run: Run, tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "read-only").touch(mode=0o400)
+    (tmp_path / "a-folder").mkdir()
+    result = run(("env", f"ENV_FILE={tmp_path}/{name}", "aws/require", "ENV_FILE"))
+    assert (result.code, result.stderr.startswith(said.format(folder=tmp_path))) == (1, True)
 
 
 def list_keys(*keys: str) -> list[Answer]:
