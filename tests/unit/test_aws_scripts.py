@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shlex import quote
@@ -26,7 +26,6 @@ CREATE_KEY = ("aws/access_key.py", "create", "a-user")
 LOOK = "describe-stacks"
 # An answer is the exit code, and the text for each stream.
 Answer = tuple[int, str, str]
-Answers = Mapping[str, list[Answer]]
 
 
 class Result(NamedTuple):
@@ -116,26 +115,20 @@ def test_failing_call_is_not_taken_for_no_stack(run: Run, command: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    ("answers", "reasons"),
+    ("by_operation", "by_stack"),
     [
-        ({"describe_events": events("because")}, "Role: because"),
+        (events("because"), []),
         # The check before any resource, whose reasons only describe-events has.
-        ({"describe_events": events("because", key="ValidationStatus")}, "Role: because"),
-        (
-            {"describe_events": [OLD_CLI], "describe_stack_events": events("because", kind="StackEvents")},
-            "Role: because",
-        ),
-        (
-            {"describe_events": events(), "describe_stack_events": events("because", kind="StackEvents")},
-            "Role: because",
-        ),
-        # Of an earlier deployment.
-        ({"describe_events": events("long ago", age=900), "describe_stack_events": events()}, ""),
+        (events("because", key="ValidationStatus"), []),
+        ([OLD_CLI], events("because", kind="StackEvents")),
+        (events(), events("because", kind="StackEvents")),
+        (events("an earlier deployment", age=900), events("because", kind="StackEvents")),
     ],
 )
-def test_failing_deploy_gives_the_reasons(run: Run, answers: Answers, reasons: str) -> None:
+def test_failing_deploy_gives_the_reasons(run: Run, by_operation: list[Answer], by_stack: list[Answer]) -> None:
+    answers = {"describe_events": by_operation, "describe_stack_events": by_stack}
     result = run(DEPLOY, describe_stacks=[NO_STACK], deploy=[FAILED], **answers)
-    said = f"Failed to create\nThe stack a-stack could not be deployed:\n{reasons}\n"
+    said = "Failed to create\nThe stack a-stack could not be deployed:\nRole: because\n"
     assert (result.code, result.stderr) == (1, said)
 
 
@@ -238,23 +231,22 @@ def test_first_calls_are_not_repeated_after_a_failure_that_stays(run: Run, failu
 
 
 @pytest.mark.parametrize(
-    ("answer", "advice"),
+    ("code", "account", "error", "advice"),
     [
         (
-            (255, "", "Could not connect to the endpoint URL: …\n"),
+            255,
+            "",
+            "Could not connect to the endpoint URL: …\n",
             "AWS_REGION=eu-central-1 has no address. Take a region",
         ),
-        ((253, "", "Unable to locate credentials\n"), "The aws CLI is not logged in: run aws login"),
-        (
-            (0, "999999999999\n", "a warning\n"),
-            "The aws CLI is logged in to account 999999999999, and AWS_ACCOUNT_ID is",
-        ),
+        (253, "", "Unable to locate credentials\n", "The aws CLI is not logged in: run aws login"),
+        (0, "999999999999", "a warning\n", "The aws CLI is logged in to account 999999999999, and AWS_ACCOUNT_ID is"),
     ],
 )
-def test_require_says_why_it_is_not_the_account(run: Run, answer: Answer, advice: str) -> None:
-    result = run(("aws/require", "aws", "AWS_ACCOUNT_ID"), get_caller_identity=[answer] * 2)
+def test_require_says_why_it_is_not_the_account(run: Run, code: int, account: str, error: str, advice: str) -> None:
+    result = run(("aws/require", "aws", "AWS_ACCOUNT_ID"), get_caller_identity=[(code, account, error)] * 2)
     assert (result.code, result.stderr.count("\n")) == (1, 2)
-    assert result.stderr.startswith(answer[2] + advice)
+    assert result.stderr.startswith(error + advice)
 
 
 @pytest.mark.parametrize(

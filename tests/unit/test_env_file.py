@@ -23,14 +23,13 @@ def run(env_file: Path, function: str, settings: dict[str, str], setup: str = ""
     ("before", "after"),
     [
         (None, "AWS_ACCESS_KEY=AKIA\nAWS_SECRET_ACCESS_KEY=a/b+c=\n"),
-        ("# mine\nA=1", "# mine\nA=1\nAWS_ACCESS_KEY=AKIA\nAWS_SECRET_ACCESS_KEY=a/b+c=\n"),
+        (
+            "MY_AWS_ACCESS_KEY=2\nAWS_ACCESS_KEY_ID=3",
+            "MY_AWS_ACCESS_KEY=2\nAWS_ACCESS_KEY_ID=3\nAWS_ACCESS_KEY=AKIA\nAWS_SECRET_ACCESS_KEY=a/b+c=\n",
+        ),
         (
             "A='x y' # why\nAWS_SECRET_ACCESS_KEY='old'\n\n# AWS_ACCESS_KEY=no\nAWS_ACCESS_KEY = \"old\" #\nB=ü $C",
             "A='x y' # why\nAWS_SECRET_ACCESS_KEY=a/b+c=\n\n# AWS_ACCESS_KEY=no\nAWS_ACCESS_KEY=AKIA\nB=ü $C",
-        ),
-        (
-            "AWS_ACCESS_KEY=1\nMY_AWS_ACCESS_KEY=2\nAWS_ACCESS_KEY_ID=3\n",
-            "AWS_ACCESS_KEY=AKIA\nMY_AWS_ACCESS_KEY=2\nAWS_ACCESS_KEY_ID=3\nAWS_SECRET_ACCESS_KEY=a/b+c=\n",
         ),
     ],
 )

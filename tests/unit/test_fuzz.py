@@ -213,13 +213,10 @@ def check_answer(handler: Any, event: Any) -> str:
     if (answer.get("headers") or {}).get("content-type") == "application/json" and '{"statusCode": ' in answer["body"]:
         answer = json.loads(answer["body"])
     assert set(answer) <= {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
-    assert type(answer["statusCode"]) is int
+    assert [type(answer[name]) for name in ("statusCode", "body", "isBase64Encoded")] == [int, str, bool]
     assert 200 <= answer["statusCode"] <= 599
-    assert type(answer["body"]) is str
-    assert type(answer["isBase64Encoded"]) is bool
     headers = list(answer.get("headers", {}).items())
-    for name, values in answer.get("multiValueHeaders", {}).items():
-        headers += [(name, value) for value in values]
+    headers += [(name, value) for name, values in answer.get("multiValueHeaders", {}).items() for value in values]
     assert [text for header in headers for text in header if type(text) is not str or not text.isprintable()] == []
     body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
     assert dict(headers)["content-length"] == str(len(body)) or "HEAD" in output.getvalue()

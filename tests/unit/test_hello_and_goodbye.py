@@ -7,17 +7,10 @@ from pictures import DOCS, read_picture
 from app.app import app
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("/hello/", "Hello, World"),
-        ("/hello", "Hello, World"),
-        ("/goodbye/", "Goodbye, World"),
-        ("/goodbye", "Goodbye, World"),
-    ],
-)
-def test_route_answers_with_and_without_slash(path: str, message: str) -> None:
-    response = call(app, "GET", path)
+@pytest.mark.parametrize("slash", ["/", ""])
+@pytest.mark.parametrize(("route", "message"), [("/hello", "Hello, World"), ("/goodbye", "Goodbye, World")])
+def test_route_answers_with_and_without_slash(route: str, slash: str, message: str) -> None:
+    response = call(app, "GET", route + slash)
     assert (response.status_code, response.json()) == (200, {"message": message})
 
 

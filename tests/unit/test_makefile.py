@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from helpers import LOCAL_IMAGE, PYTHON_VERSION, run_make, write_program
+from helpers import run_make, write_program
 from rehearse import find_free_port
 
 Stub = Callable[..., dict[str, str]]
@@ -130,13 +130,6 @@ def test_create_deployer_takes_no_repository_from_the_shell() -> None:
     assert (process.returncode, "GithubRepository" in process.stdout) == (0, False)
 
 
-@pytest.mark.parametrize(("architecture", "platform"), [("x86_64", "linux/amd64"), ("arm64", "linux/arm64")])
-def test_architecture_drives_image_and_function(architecture: str, platform: str) -> None:
-    process = run_make("--dry-run", "build_image", "create_lambda_function", f"ARCHITECTURE={architecture}", **ACCOUNT)
-    assert f"docker build --platform {platform} --tag {LOCAL_IMAGE} .\n" in process.stdout
-    assert f"--architectures {architecture} " in process.stdout
-
-
 def show(folder: Path, variable: str, *arguments: str, **environment: str) -> Process:
     """Prints a variable of a recipe. The folder has the .env."""
     (folder / "show.mk").write_text(f'show: ; @printf %s "{variable}"\n')
@@ -239,24 +232,25 @@ def test_push_has_a_tag_of_its_time_and_commit(checkout: Path) -> None:
     assert get_new_tag(checkout) == "no-commit"
 
 
-@pytest.mark.parametrize(("region", "domain"), [("us-gov-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")])
-def test_registry_is_ecrs_in_each_partition(region: str, domain: str) -> None:
-    process = run_make("--dry-run", "deploy_to_ecr", **{**ACCOUNT, "AWS_REGION": region})
-    assert f"docker push 123456789012.dkr.ecr.{region}.{domain}/hello-lambda:latest\n" in process.stdout
-
-
 @pytest.mark.parametrize(
-    ("environment", "python"),
+    ("arguments", "environment", "command"),
     [
-        ({}, ".venv/bin/python"),
-        ({"VIRTUAL_ENV": "/my envs/one"}, "/my envs/one/bin/python"),
-        ({"CONDA_PREFIX": "/conda/envs/two", "CONDA_DEFAULT_ENV": "two"}, "/conda/envs/two/bin/python"),
-        ({"CONDA_PREFIX": "/conda", "CONDA_DEFAULT_ENV": "base"}, ".venv/bin/python"),
+        ("build_image ARCHITECTURE=x86_64", {}, "docker build --platform linux/amd64 "),
+        ("build_image ARCHITECTURE=arm64", {}, "docker build --platform linux/arm64 "),
+        ("create_lambda_function ARCHITECTURE=arm64", {}, "--architectures arm64 --memory-size"),
+        ("deploy_to_ecr", {"AWS_REGION": "cn-north-1"}, "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/hello"),
+        ("deploy_to_ecr", {"AWS_REGION": "us-gov-west-1"}, "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com/hello"),
+        ("lock", {}, "--python-version 3.11 --upgrade "),
+        ("lock PACKAGE=loguru", {}, "--python-version 3.11 --upgrade-package loguru "),
+        ("test", {}, '".venv/bin/python" -m pytest'),
+        ("test", {"VIRTUAL_ENV": "/my envs/one"}, '"/my envs/one/bin/python" -m pytest'),
+        ("test", {"CONDA_PREFIX": "/conda/two", "CONDA_DEFAULT_ENV": "two"}, '"/conda/two/bin/python" -m pytest'),
+        ("test", {"CONDA_PREFIX": "/conda", "CONDA_DEFAULT_ENV": "base"}, '".venv/bin/python" -m pytest'),
     ],
 )
-def test_make_uses_the_active_environment(environment: dict[str, str], python: str) -> None:
-    process = run_make("--dry-run", "test", **NO_ENVIRONMENT | environment)
-    assert process.stdout.splitlines()[-1] == f'"{python}" -m pytest'
+def test_setting_changes_the_command(arguments: str, environment: dict[str, str], command: str) -> None:
+    process = run_make("--dry-run", *arguments.split(), **{**ACCOUNT, **NO_ENVIRONMENT, **environment})
+    assert command in process.stdout
 
 
 def test_python_keeps_its_caches_also_where_the_shell_forbids_it(tmp_path: Path) -> None:
@@ -280,26 +274,22 @@ def install(checkout: Path, python: Path, **environment: str) -> Process:
     return run_make("requirements", "--directory", str(checkout), **own)
 
 
-def test_requirements_are_installed_again_only_when_they_change(checkout: Path, fake_python: Path) -> None:
+@pytest.mark.parametrize("active", ["", "an environment"], ids=["without an environment", "with an active environment"])
+def test_requirements_are_installed_again_only_when_they_change(
+    checkout: Path, tmp_path: Path, fake_python: Path, active: str
+) -> None:
+    if active:
+        (tmp_path / active / "bin").mkdir(parents=True)
+        shutil.copy(fake_python, tmp_path / active / "bin/python")
     locks = "--requirement requirements.lock --requirement tests/requirements/dev.lock"
     line = f"-m pip install --no-compile --require-hashes {locks}\n"
     for lines in (1, 1, 2):
         if lines == 2:
             (checkout / "tests/requirements/dev.lock").write_text("another==1\n")
-        process = install(checkout, fake_python)
+        process = install(checkout, fake_python, VIRTUAL_ENV=active and str(tmp_path / active))
         assert process.returncode == 0, process.stderr
-        assert (fake_python.parent / "installed").read_text() == line * lines
-
-
-def test_requirements_go_into_an_active_environment_whose_path_has_a_space(checkout: Path, fake_python: Path) -> None:
-    active = fake_python.parent / "an environment"
-    (active / "bin").mkdir(parents=True)
-    shutil.copy(fake_python, active / "bin/python")
-    for _ in range(2):
-        process = install(checkout, fake_python, VIRTUAL_ENV=str(active))
-        assert process.returncode == 0, process.stderr
-    assert len((fake_python.parent / "installed").read_text().splitlines()) == 1
-    assert not (checkout / ".venv").exists()
+        assert (tmp_path / "installed").read_text() == line * lines
+    assert (checkout / ".venv").exists() == (not active)
 
 
 @pytest.mark.parametrize("damage", ["lib", "pyvenv.cfg"])
@@ -385,32 +375,6 @@ def test_rename_without_git_is_refused(checkout: Path) -> None:
     process = run_make("rename", "NAME=my-api", "--directory", str(checkout), **outside)
     assert process.returncode == 2
     assert process.stderr.startswith("make rename needs git, and a clone")
-
-
-def test_lint_runs_every_check_and_fails_if_one_did(checkout: Path, tmp_path: Path) -> None:
-    """Each check is a stand-in that notes its arguments, and mypy's fails."""
-    folder = ("--directory", str(checkout))
-    shown = run_make("--dry-run", "lint", *folder).stdout
-    for program in re.findall(r"\.(?:tests|scanners)/bin/[\w-]+", shown):
-        (checkout / program).parent.mkdir(parents=True, exist_ok=True)
-        result = "$FAILS" if program.endswith("/mypy") else "0"
-        write_program(checkout / program, f'echo "{program} $*" >>"{tmp_path}/noted"; exit {result}')
-    for file in re.findall(r"^touch (\S+)", shown, re.MULTILINE):
-        (checkout / file).touch()
-    runs = []
-    for code in (0, 1):
-        (tmp_path / "noted").write_text("")
-        assert bool(run_make("lint", *folder, FAILS=str(code)).returncode) == bool(code)
-        runs.append((tmp_path / "noted").read_text())
-    assert runs[0] == runs[1]  # the checks after one that failed run as well
-    files = ("./README.md", "aws/README.md", "app/app.py", "aws/api.yaml", "aws/require", "tests/programs/aws")
-    assert [each for each in (*files, f"mypy --python-version {PYTHON_VERSION} app") if each not in runs[0]] == []
-
-
-def test_lock_renews_one_package_or_all() -> None:
-    for arguments, option in (([], "--upgrade "), (["PACKAGE=loguru"], "--upgrade-package loguru ")):
-        commands = re.findall(r"uv pip compile.*", run_make("--dry-run", "lock", *arguments).stdout)
-        assert [option in command for command in commands] == [True] * 6
 
 
 def test_clean_deletes_what_make_made_and_nothing_else(checkout: Path) -> None:

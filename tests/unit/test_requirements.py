@@ -33,8 +33,10 @@ def test_lock_has_the_direct_requirements_in_their_versions(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "tests/requirements/dev.lock"])
-def test_lock_is_the_closure_of_the_direct_requirements(lock: str) -> None:
-    assert find_closure(set(read_requirements(LOCKS[lock]))) == set(read_requirements(lock))
+def test_lock_is_the_closure_of_the_direct_requirements_and_what_the_tests_run_on(lock: str) -> None:
+    locked = read_requirements(lock)
+    assert find_closure(set(read_requirements(LOCKS[lock]))) == locked.keys()
+    assert {name: importlib.metadata.version(name) for name in locked} == locked
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -44,15 +46,9 @@ def test_lock_pins_each_version_and_its_files_and_names_no_index(lock: str) -> N
     assert re.sub(pinned, "", text) == ""
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "tests/requirements/dev.lock"])
-def test_lock_is_what_the_tests_run_on(lock: str) -> None:
-    locked = read_requirements(lock)
-    assert {name: importlib.metadata.version(name) for name in locked} == locked
-
-
 def test_make_installs_nothing_without_hashes() -> None:
     commands = re.findall(r"-m pip .*", (ROOT / "tests/tools.mk").read_text())
-    assert len(commands) == 5
+    assert commands
     assert [command for command in commands if "--require-hashes" not in command] == []
 
 
