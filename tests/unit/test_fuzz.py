@@ -177,18 +177,13 @@ def handler() -> Iterator[Any]:
 @example(event={**GUIDE, "headers": {"x-correlation-id": "mine\n"}})
 # The correlation id of a refusal comes from an event of any shape.
 @example(event={"multiValueHeaders": {"x-correlation-id": []}, "headers": {"X-Correlation-Id": {}}})
-# A port that is too long for int(), and a host that already has a port.
-@example(event={**GUIDE, "path": "/echo", "headers": {"x-forwarded-port": "9" * 5000}})
-@example(event={**GUIDE, "path": "/echo", "headers": {"host": "[::1]:80"}})
 # Two kinds of event in one: Mangum must read it as the kind that was checked.
-@example(event={**load_event("rest_api"), "version": "2.0"})
 @example(event={**load_event("http_api"), "resource": "/hello"})
 @example(event={**load_event("http_api"), "requestContext": {**load_event("http_api")["requestContext"], "elb": None}})
 # The route fails with a secret in the exception.
 @example(event={**GUIDE, "path": "/fail"})
 @example(event=wrap({**GUIDE, "path": "/fail"}))
 @example(event=wrap({**GUIDE, "path": "/echo", "body": "\ud800"}))
-@example(event=wrap(wrap(GUIDE)))
 def test_handler_answers_every_event(handler: Any, event: Any) -> None:
     tally(check_answer(handler, event))
 

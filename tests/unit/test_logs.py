@@ -89,24 +89,6 @@ def test_lambda_log_of_a_refused_event_is_one_line() -> None:
     assert line["api_gateway_request_id"] == "theirs"
 
 
-@pytest.mark.parametrize("on_lambda", [True, False])
-def test_log_of_an_exception_has_the_code_and_no_values(on_lambda: bool, tmp_path: Path) -> None:
-    """In a file of its own: of code that has no source nothing could print the values."""
-    (tmp_path / "failing.py").write_text(APP + FAILING_ROUTE)
-    event = {**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}
-    setup = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from failing import app, make_handler"
-    if on_lambda:
-        (line,) = invoke(event, setup=setup)
-        assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", 500, "mine")
-        log = line["exception"]
-    else:
-        log = run_forked(f"{setup}\nmake_handler(app)({event!r}, None)").stdout
-    assert "Traceback (most recent call last):\n" in log
-    assert "len(password)" in log
-    assert log.endswith("RuntimeError: failed with a password of 7 letters\n")
-    assert "hunter2" not in log
-
-
 OWN_ANSWER = """
 @app.exception_handler(Exception)
 async def answer(request, error):
@@ -117,22 +99,33 @@ BACKGROUND_TASK = """
 async def work_later(tasks: BackgroundTasks):
     tasks.add_task(lambda: 1 / 0)
 """
+FAIL = {**GUIDE, "path": "/fail", "headers": {"x-correlation-id": "mine"}}
 
 
 @pytest.mark.parametrize(
-    ("setup", "status", "end"),
+    ("routes", "status", "end"),
     [
-        (FAILING_ROUTE + OWN_ANSWER, 503, "a password of 7 letters\n"),
-        (BACKGROUND_TASK, 200, "ZeroDivisionError: division by zero\n"),
+        (FAILING_ROUTE, 500, "RuntimeError: failed with a password of 7 letters\n"),
+        (FAILING_ROUTE + OWN_ANSWER, 503, "RuntimeError: failed with a password of 7 letters\n"),
         (FAILING_ROUTE.replace("failed with", "a" * 70_000), 500, "a" * 60_000),
+        (BACKGROUND_TASK, 200, "ZeroDivisionError: division by zero\n"),
     ],
-    ids=["the application's own answer", "a background task", "a long message"],
+    ids=["no handler", "a handler", "a long message", "a background task"],
 )
-def test_log_of_an_exception_has_the_traceback_and_the_status(setup: str, status: int, end: str) -> None:
-    (line,) = invoke({**GUIDE, "path": "/fail"}, setup=setup)
-    assert (line["level"], line["status"]) == ("ERROR", status)
+def test_lambda_log_of_an_exception_is_one_line_with_the_traceback(routes: str, status: int, end: str) -> None:
+    (line,) = invoke(FAIL, setup=routes)
+    assert (line["level"], line["status"], line["correlation_id"]) == ("ERROR", status, "mine")
+    assert line["exception"].startswith("Traceback (most recent call last):\n")
     assert line["exception"].endswith(end)
     assert len(line["exception"]) <= 64 * 1024
+
+
+@pytest.mark.parametrize("environment", [{}, {"AWS_LAMBDA_FUNCTION_NAME": "hello-lambda"}], ids=["here", "on Lambda"])
+def test_log_of_an_exception_has_the_code_and_no_values(environment: dict[str, str], tmp_path: Path) -> None:
+    """In a file of its own: of code that has no source nothing could print the values."""
+    (tmp_path / "failing.py").write_text(f"{APP}{FAILING_ROUTE}\nmake_handler(app)({FAIL}, None)")
+    log = run_forked(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import failing", **environment).stdout
+    assert ("len(password)" in log, "hunter2" in log) == (True, False)
 
 
 def test_lambda_log_holds_no_header_no_query_and_no_body_at_any_level() -> None:
