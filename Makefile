@@ -68,7 +68,7 @@ env := $(or $(VIRTUAL_ENV),$(if $(filter-out base,$(CONDA_DEFAULT_ENV)),$(CONDA_
 installed := $(env)/.installed-$(shell cat requirements.lock tests/requirements/dev.lock | cksum | tr ' ' -)
 
 run_api: requirements .emulator ## Run the secured API on an emulated AWS account, and reload the app on changes
-	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/run_api.py "$(API_PORT)" "$(IMAGE)"
+	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/run_api.py "$(API_PORT)" "$(IMAGE)" $(deploy_steps)
 
 run_app: requirements ## Run the app on uvicorn, and reload it on changes
 	@aws/require APP_PORT:$(APP_PORT)
@@ -101,8 +101,10 @@ run_container: build_image ## Run the image on this machine, as Lambda does
 	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE) || $(explain_crash)
 
 ##@ Deploy to AWS: step by step
-.PHONY: check_account create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function \
-  update_lambda_function create_api create_invoker invoke deploy status images logs destroy
+# In this order.
+deploy_steps := create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function \
+  create_api create_invoker
+.PHONY: check_account $(deploy_steps) invoke deploy status images logs destroy
 # The tag of a push: the time and the commit, and -dirty where the image differs from the commit.
 commit := $(or $(shell git rev-parse --short=12 HEAD 2>/dev/null),no-commit)
 dirty := $(if $(shell git status --porcelain -- app Dockerfile .dockerignore requirements.lock 2>/dev/null),-dirty)
@@ -166,7 +168,7 @@ invoke: requirements ## Run the example: each route signed and unsigned
 	"$(env)/bin/python" examples/invoke_secure_routes.py
 
 ##@ Deploy to AWS: as a whole
-deploy: check_account requirements create_ecr_repository deploy_to_ecr create_lambda_role create_lambda_function update_lambda_function create_api create_invoker ## Take every step above, and run the example
+deploy: check_account requirements $(deploy_steps) ## Take every step above, and run the example
 	aws/wait_for_api "$(env)/bin/python" examples/invoke_secure_routes.py
 	@echo ">> deployed. $(ENV_FILE) has the address of the API. Next: make logs, or make destroy to delete all of it"
 

@@ -1,4 +1,4 @@
-# The rights to deploy, for a role that is no administrator. An administrator runs these two targets.
+# The rights to deploy, for a role that is no administrator, and the target that the deploy workflow runs with them.
 
 # owner/name on GitHub, and its number: its deploy workflow gets a role. In a codespace the shell's variables of these
 # names belong to a repository that may be somebody else's. So only an argument of make counts.
@@ -6,7 +6,7 @@ GITHUB_REPOSITORY :=
 GITHUB_REPOSITORY_ID :=
 # The GitHub environment that the workflow is started for.
 GITHUB_ENVIRONMENT := production
-.PHONY: create_deployer delete_deployer
+.PHONY: create_deployer delete_deployer deploy_api
 
 # The provider that this stack created, and the account's other identity provider for GitHub.
 own_provider = $$(aws cloudformation describe-stacks --output text --query \
@@ -29,3 +29,7 @@ delete_deployer: check_account ## Delete the deployer's policies, as an administ
 	  '$(APP_NAME)-invoker', '$(APP_NAME)-api', '$(APP_NAME)-role', '$(APP_NAME)-repository'], StackName)].StackName") || exit; \
 	  [ -z "$$stacks" ] || { echo "These stacks need the deployer's permissions boundary: $$stacks. Run make destroy first" >&2; exit 1; }
 	$(stack) delete-stack --stack-name $(APP_NAME)-deployer
+
+# The workflow's role may not create a user.
+deploy_api: needs := docker
+deploy_api: check_account $(filter-out create_invoker,$(deploy_steps)) ## Take every step but create_invoker, as the deploy workflow does

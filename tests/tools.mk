@@ -110,7 +110,7 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 	.bench/bin/python tests/programs/bench.py $(BENCH_ROUNDS) $(LOCAL_IMAGE)
 
 rehearse: requirements $(emulator) ## Deploy to an emulated AWS on this machine, try everything, destroy it
-	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/rehearse.py "$(LOAD)"
+	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/rehearse.py "$(LOAD)" $(deploy_steps)
 
 pictures: requirements ## Draw README.md's pictures again, from a real run
 	"$(env)/bin/python" tests/programs/pictures.py

@@ -1,13 +1,12 @@
-"""How the rehearsal takes and shows its steps, without an emulated account."""
+"""How the rehearsal shows its steps and finds the aws CLI, without an emulated account."""
 
-import re
+import os
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from helpers import ROOT, run_python
-from rehearse import NEEDS, run_after
+from helpers import run_python
+from rehearse import find_package
 
 STEP = """
 import sys, time
@@ -19,32 +18,25 @@ print("ended")
 """
 
 
-def test_every_step_of_deploy_needs_only_earlier_ones() -> None:
-    (steps,) = re.findall("^deploy: check_account requirements (.*) ##", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert list(NEEDS) == steps.split()
-    for step, needed in NEEDS.items():
-        assert set(needed) <= {"build_image", *steps.split(f"{step} ")[0].split()}
+# As `pyenv rehash` writes it.
+SHIM = """#!/usr/bin/env bash
+program="${0##*/}"
+export PYENV_ROOT="/home/me/.pyenv"
+exec "/home/me/.pyenv/libexec/pyenv" exec "$program" "$@"
+"""
 
 
-def test_step_starts_when_the_steps_that_it_needs_have_ended() -> None:
-    ended = threading.Event()
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(ended.wait, 30)
-        second = pool.submit(run_after, [first], lambda: f"first ended: {ended.is_set()}")
-        ended.set()
-        assert second.result()[0] == "first ended: True"
-
-
-def test_step_does_not_start_after_one_that_failed() -> None:
-    def fail() -> None:
-        raise RuntimeError("no templates today")
-
-    started: list[str] = []
-    with ThreadPoolExecutor() as pool:
-        second = pool.submit(run_after, [pool.submit(fail)], lambda: started.append("second"))
-        with pytest.raises(RuntimeError, match="no templates today"):
-            second.result()
-    assert started == []
+def test_aws_cli_behind_a_shim_of_pyenv_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "program"
+    for name, text in (
+        ("aws", SHIM),
+        ("pyenv", f"#!/bin/sh\necho {program}\n"),
+        ("program", "#!/opt/bin/python3.14\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert find_package(str(tmp_path / "aws")) == ("/opt/bin/python3.14", str(program))
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -20,11 +20,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from checks import call_with_curl, check_nothing_is_left, invoke, send_load
 from roles import ADMINISTRATOR, BOUNDARY, assume_role, create_deployer, delete_role
@@ -37,17 +35,6 @@ REGION = "eu-central-1"
 HEALTH = "/_ministack/health"
 TIMEOUT = 900  # seconds for one step
 NEED_IMAGE = ("deploy_to_ecr", "create_lambda_function", "update_lambda_function")
-# The steps of `make deploy`, each with those that it needs. Steps that do not need each other run side by side.
-# deploy_to_ecr builds the image itself. An earlier build leaves it in Docker's cache.
-NEEDS = {
-    "create_ecr_repository": (),
-    "deploy_to_ecr": ("create_ecr_repository", "build_image"),
-    "create_lambda_role": (),
-    "create_lambda_function": ("deploy_to_ecr", "create_lambda_role"),
-    "update_lambda_function": ("create_lambda_function",),
-    "create_api": ("create_lambda_function",),
-    "create_invoker": ("create_api",),
-}
 
 
 class Rehearsal:
@@ -59,9 +46,6 @@ class Rehearsal:
         os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
         guard = [sys.executable, str(Path(__file__).with_name("guard.py"))]
         self.guard = subprocess.Popen(guard, stdin=subprocess.PIPE, text=True, start_new_session=True)
-        self.guard_lock = threading.RLock()
-        self.pool = ThreadPoolExecutor()
-        self.running: dict[str, Future[tuple[str | None, float]]] = {}
         self.skipped = 0
         threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
         self.folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
@@ -104,35 +88,29 @@ class Rehearsal:
         }
 
     def tell_guard(self, action: str, name: object) -> None:
-        with self.guard_lock:
-            print(action, name, file=self.guard.stdin, flush=True)
+        print(action, name, file=self.guard.stdin, flush=True)
 
     def end_everything(self) -> None:
         assert self.guard.stdin
         # The guard waits for what it ends. It cannot tell a zombie from a process that runs.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        with self.guard_lock:
-            self.guard.stdin.close()
+        self.guard.stdin.close()
         self.guard.wait(timeout=120)
 
     def spawn(self, *command: str, stdin: int, settings: dict[str, str]) -> tuple[subprocess.Popen[str], Path]:
         """Starts a command, and returns it with the file that gets its output. The guard reads that file, too."""
         output, log = tempfile.mkstemp(".log", dir=self.folder)
-        with self.guard_lock:
-            assert self.guard.stdin
-            if self.guard.stdin.closed:
-                raise RuntimeError("nothing may start any more, since the guard has ended")
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=self.environment | settings,
-                stdin=stdin,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-            self.tell_guard("watch group", process.pid)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self.environment | settings,
+            stdin=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.tell_guard("watch group", process.pid)
         os.close(output)
         return process, Path(log)
 
@@ -165,30 +143,24 @@ class Rehearsal:
 
     def step(self, name: str, action: Callable[[], str | None]) -> None:
         """Runs an action, and prints its result and time in one line. Exits if the action raises RuntimeError."""
-        self.show(name, partial(measure, action))
-
-    def show(self, name: str, get: Callable[[], tuple[str | None, float]]) -> None:
-        """Prints a step's result and time in one line, when it has ended. Exits if the step raises RuntimeError."""
+        started = time.monotonic()
         try:
             with shown_while_running(name):
-                result, seconds = get()
+                result = action()
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             print(f"✗ {name}\n{error}", flush=True)
             sys.exit(1)
         text = f": {textwrap.shorten(result, 90, placeholder=' …')}" if result else ""
-        print(f"✓ {name}{text} ({seconds:.1f} s)", flush=True)
+        print(f"✓ {name}{text} ({time.monotonic() - started:.1f} s)", flush=True)
 
     def skip(self, name: str, reason: str) -> None:
         self.skipped += 1
         print(f"- {name}: skipped, {reason}", flush=True)
 
     def start_account(self) -> None:
-        if self.in_image:
-            self.running["build_image"] = self.pool.submit(measure, partial(self.make, "build_image"))
-        emulator = self.pool.submit(measure, self.start_emulator)
         self.connect()
         self.step("an aws CLI", self.find_aws_cli)
-        self.show(f"an emulated AWS account on 127.0.0.1:{self.port}", emulator.result)
+        self.step(f"an emulated AWS account on 127.0.0.1:{self.port}", self.start_emulator)
         self.step("it is the emulator's account", self.check_account)
 
     def connect(self) -> None:
@@ -248,31 +220,17 @@ class Rehearsal:
         delete_role(self.function.connect("iam"), "a-deployer")
         self.make("delete_deployer")
 
-    def deploy(self, without: Sequence[str] = ()) -> None:
-        """Takes the steps of `make deploy`, without some. Then .env has the API's address on the emulator, not on AWS."""
-        makefile = (ROOT / "Makefile").read_text()
-        (targets,) = re.findall(r"^deploy: check_account requirements ([\w ]+) ##", makefile, re.MULTILINE)
-        for target in targets.split():
-            action: Callable[[], str | None] = partial(self.make, target)
-            if target == "deploy_to_ecr":
-                action = self.push
-            if not self.in_image and target == "create_lambda_function":
-                action = self.create_function
-            elif target in without or (not self.in_image and target in NEED_IMAGE):
-                continue
-            needed = [self.running[each] for each in NEEDS[target] if each in self.running]
-            self.running[target] = self.pool.submit(run_after, needed, action)
-        for target in targets.split():
-            if target in without:
-                continue
-            if self.in_image or target not in NEED_IMAGE:
-                self.show(f"make {target}", self.running[target].result)
-            else:
-                self.skip(f"make {target}", "the image needs a Docker engine, on Linux")
-            if not self.in_image and target == "create_lambda_role":
-                self.show("the function from a zip of app/", self.running["create_lambda_function"].result)
-            if target == ("update_lambda_function" if self.in_image else "create_lambda_role"):
+    def deploy(self, steps: Sequence[str]) -> None:
+        """Takes steps of `make deploy`. Then .env has the API's address on the emulator, not on AWS."""
+        for step in steps:
+            if step == "create_api":
                 self.step("the function answers", self.function.check)
+            if self.in_image or step not in NEED_IMAGE:
+                self.step(f"make {step}", self.push if step == "deploy_to_ecr" else partial(self.make, step))
+            elif step == "create_lambda_function":
+                self.step("the function from a zip of app/", self.create_function)
+            else:
+                self.skip(f"make {step}", "the image needs a Docker engine, on Linux")
         stage = rf"http://127.0.0.1:{self.port}/_aws/execute-api/\1/\2"
         address = re.compile(r"https://([^.]+)\.execute-api\.[^/]+/([^/]+)")
         self.env_file.write_text(address.sub(stage, self.env_file.read_text()))
@@ -310,23 +268,10 @@ def find_package(program: str) -> tuple[str, str]:
     """The Python of an aws CLI, and its script. The Python is empty if the program is no Python script."""
     with Path(program).open(errors="replace") as file:
         script = file.read(1000)
-    if "pyenv exec" in script:
+    if "PYENV_ROOT" in script:
         return find_package(subprocess.run(["pyenv", "which", "aws"], capture_output=True, text=True).stdout.strip())
     found = re.match(r"#! *(?:/usr/bin/env +)?(\S*python\S*)", script)
     return found[1] if found else "", program
-
-
-def measure(action: Callable[[], str | None]) -> tuple[str | None, float]:
-    """Runs an action, and returns its result and its seconds."""
-    started = time.monotonic()
-    return action(), time.monotonic() - started
-
-
-def run_after(needed: Sequence[Future[Any]], action: Callable[[], str | None]) -> tuple[str | None, float]:
-    """Runs an action when others have ended. Raises their error if one failed."""
-    for each in needed:
-        each.result()
-    return measure(action)
 
 
 @contextmanager
@@ -397,7 +342,7 @@ def answers(url: str) -> bool:
 
 
 def main() -> None:
-    load = sys.argv[1]
+    load, *steps = sys.argv[1:]
     if not load.isdecimal():
         sys.exit(f"LOAD={load} is not a number of requests: 10000, for example")
     started = time.monotonic()
@@ -406,7 +351,7 @@ def main() -> None:
     try:
         rehearsal.start_account()
         rehearsal.create_deployer()
-        rehearsal.deploy()
+        rehearsal.deploy(steps)
         rehearsal.step("make invoke", partial(invoke, rehearsal))
         call_with_curl(rehearsal)
         if load != "0":

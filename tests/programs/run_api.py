@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from guard import MARK, is_own
-from rehearse import NEED_IMAGE, ROOT, Rehearsal
+from rehearse import ROOT, Rehearsal
 
 # Eight hexadecimal digits, which the emulator demands. They stay the same from run to run.
 API_ID = "10ca1a91"
 DEFAULT_PORT = 8000
+# A function from a zip is created without these steps.
+NEED_REPOSITORY = ("create_ecr_repository", "deploy_to_ecr", "update_lambda_function")
 LOG_GROUP = "/aws/lambda/hello-lambda"
 POLL = 0.3  # seconds
 REQUEST = re.compile(r"request (\S+) /_aws/execute-api/\w+(/\S*) (\d+) ([\d.]+)$")
@@ -175,7 +177,7 @@ def main() -> None:
         rehearsal.environment["STACK_TAGS"] = f"ms-custom-id={API_ID}"
         rehearsal.start_account()
         state = read_state()  # a change from now on may miss the zip
-        rehearsal.deploy(without=() if in_image else (*NEED_IMAGE, "create_ecr_repository"))
+        rehearsal.deploy([step for step in sys.argv[3:] if in_image or step not in NEED_REPOSITORY])
         write_env_file(rehearsal, env_file)
         print_help(rehearsal, env_file)
         follow(rehearsal, state)
