@@ -173,9 +173,9 @@ def test_request_that_botocore_signs_is_answered(api: Api) -> None:
 
 
 def test_address_stays_the_same_from_run_to_run(api: Api) -> None:
-    address = f"http://127.0.0.1:{api.port}/_aws/execute-api/10ca1a91/default/hello-lambda"
-    assert api.settings["API_SECURE_ENDPOINT"] == address
-    assert f"The API runs until Ctrl-C, at {address}\n" in api.output
+    stage = f"http://127.0.0.1:{api.port}/_aws/execute-api/10ca1a91/default/"
+    assert api.settings["API_SECURE_ENDPOINT"] == f"{stage}hello-lambda"
+    assert f"The API runs until Ctrl-C, at {stage}\n" in api.output
 
 
 def test_settings_are_readable_by_their_owner_alone(api: Api) -> None:

@@ -30,7 +30,7 @@ LOG_GROUP = "/aws/lambda/hello-lambda"
 POLL = 0.3  # seconds
 REQUEST = re.compile(r"request (\S+) /_aws/execute-api/\w+(/\S*) (\d+) ([\d.]+)$")
 HELP = """
-The API runs until Ctrl-C, at {endpoint}
+The API runs until Ctrl-C, at {stage}/
 
 Open another terminal in this folder. Send a signed request, and an unsigned one:
 
@@ -74,11 +74,10 @@ def write_env_file(rehearsal: Rehearsal, path: Path) -> None:
 
 
 def print_help(rehearsal: Rehearsal, env_file: Path) -> None:
-    endpoint = rehearsal.read_settings()["API_SECURE_ENDPOINT"]
+    stage = rehearsal.read_settings()["API_SECURE_ENDPOINT"].rpartition("/")[0]
     python = rehearsal.environment["PYTHON"]
     python = os.path.relpath(python, ROOT) if Path(python).is_relative_to(ROOT) else python
-    stage = endpoint.rpartition("/")[0]
-    print(HELP.format(endpoint=endpoint, env_file=env_file.name, python=shlex.quote(python), stage=stage))
+    print(HELP.format(stage=stage, env_file=env_file.name, python=shlex.quote(python)))
     if not rehearsal.in_image:
         print(">> a change under app/ is deployed when it is saved", flush=True)
 
