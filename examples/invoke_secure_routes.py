@@ -44,7 +44,7 @@ def main() -> None:
         logger.info(f"Authorized request: {route}")
         response = requests.post(endpoint, json=event, auth=auth, timeout=35)
         logger.info(show(response))
-        assert response.status_code == 200, f"got {response.status_code}: see Troubleshooting in aws/README.md"
+        assert response.status_code == 200, f"got {response.status_code}: see aws/troubleshooting.md"
         assert response.json().get("statusCode") == 200, "the route failed: see the message above, and make logs"
 
         logger.info(f"Unauthorized request: {route}")

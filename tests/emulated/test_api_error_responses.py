@@ -1,6 +1,6 @@
 """The API's answers to a client when the function fails, takes too long, or gets too many requests.
 
-aws/README.md has a table of these answers, on AWS and in the rehearsal. These tests check its column for the rehearsal.
+aws/troubleshooting.md has a table of these answers, on AWS and in the rehearsal. These tests check its column for the rehearsal.
 """
 
 import subprocess

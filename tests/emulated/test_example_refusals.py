@@ -72,7 +72,7 @@ def test_example_shows_each_refusal_of_the_emulated_api_gateway(
     )
     assert process.returncode == (1 if changes else 0), process.stderr
     assert message in process.stderr
-    assert ("Troubleshooting" in process.stderr.splitlines()[-1]) == bool(changes)
+    assert ("aws/troubleshooting.md" in process.stderr.splitlines()[-1]) == bool(changes)
 
 
 @pytest.fixture

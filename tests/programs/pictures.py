@@ -18,7 +18,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURES = ROOT / ".github/pictures"
-READMES = ("README.md", "aws/README.md", "aws/behind_lambda.md", "aws/console.md", "tests/README.md")
+READMES = (
+    *("README.md", "aws/README.md", "aws/behind_lambda.md", "aws/console.md", "aws/troubleshooting.md"),
+    "tests/README.md",
+)
 CALL = "ENV_FILE=.env.local .venv/bin/python examples/call_route.py /hello/"
 ANOTHER_TERMINAL = "# in another terminal"
 API, REHEARSAL, DOCS = "run_api.svg", "rehearse.svg", "docs.svg"

@@ -189,7 +189,7 @@ def test_only_a_new_role_or_repository_is_waited_for(run: Run, message: str, cod
 
 
 EXAMPLE = ("aws/wait_for_api", "aws", "lambda", "an-example")
-GOT_403 = "\nAssertionError: got 403: see Troubleshooting"
+GOT_403 = "\nAssertionError: got 403: see aws/troubleshooting.md"
 UNUSABLE = "No usable answer from API_SECURE_ENDPOINT: … "
 
 
@@ -200,7 +200,7 @@ UNUSABLE = "No usable answer from API_SECURE_ENDPOINT: … "
         '{"message":"The security token included in the request is invalid."}' + GOT_403,
         '{"Message":"User: … is not authorized to perform: execute-api:Invoke"}' + GOT_403,
         '{"message":"Forbidden"}' + GOT_403,
-        '{"message": "Internal server error"}\nAssertionError: got 500: see Troubleshooting',
+        '{"message": "Internal server error"}\nAssertionError: got 500: see aws/troubleshooting.md',
         UNUSABLE + "NameResolutionError …",
         UNUSABLE + "NewConnectionError … Connection refused …",
         UNUSABLE + "('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))",
@@ -218,7 +218,7 @@ def test_first_calls_are_repeated_until_two_succeed_in_a_row(run: Run, failure: 
     "failure",
     [
         '{"message":"The request signature we calculated does not match …"}' + GOT_403,
-        '{"message": "Internal server error"}\nAssertionError: got 502: see Troubleshooting',
+        '{"message": "Internal server error"}\nAssertionError: got 502: see aws/troubleshooting.md',
         '{"message": "Internal server error"}\nAssertionError: the route failed: see the message above, and make logs',
         "AssertionError: everybody can call the method: set its authorization to AWS_IAM",
         UNUSABLE + "Read timed out.",

@@ -184,7 +184,7 @@ def test_example_shows_a_refusal_and_where_its_cause_is_explained(gateway: Gatew
     process = run_example(env_file)
     assert (process.returncode, gateway.received) == (1, [])
     assert json.dumps(gateway.answers["refused"][1]) in read_log(process)[-1]
-    assert process.stderr.splitlines()[-1] == "AssertionError: got 403: see Troubleshooting in aws/README.md"
+    assert process.stderr.splitlines()[-1] == "AssertionError: got 403: see aws/troubleshooting.md"
 
 
 UNUSABLE = "No usable answer from API_SECURE_ENDPOINT: "
