@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from helpers import run_make, write_program
+from helpers import ROOT, run_make, write_program
 from rehearse import find_free_port
 
 Stub = Callable[..., dict[str, str]]
@@ -340,6 +340,13 @@ def test_dry_run_of_deploy_prints_the_commands_that_one_would_type() -> None:
     assert max(len(line.replace(sys.prefix, ".venv")) for line in lines) <= 160
     own_scripts = [line for line in shown if re.search(r"(^| )aws/(?!\w+\.yaml)", line)]
     assert len(own_scripts) <= 7  # with aws/wait_for_api
+
+
+def test_workflow_deploys_every_stack_but_the_invokers() -> None:
+    (target,) = re.findall(r"run: make (\w+)$", (ROOT / ".github/workflows/deploy.yaml").read_text(), re.MULTILINE)
+    shown = [run_make("--dry-run", each, **ACCOUNT).stdout for each in (target, "deploy")]
+    stacks, all_stacks = (re.findall(r"--stack-name (\S+)", text) for text in shown)
+    assert [*stacks, "hello-lambda-invoker"] == all_stacks
 
 
 @pytest.mark.parametrize(("target", "setting"), [("run_container", "LAMBDA_PORT"), ("run_app", "APP_PORT")])
