@@ -112,8 +112,8 @@ bench: requirements .rie/aws-lambda-rie ## Compare the handler with a minimal Fa
 rehearse: requirements $(emulator) ## Deploy to an emulated AWS on this machine, try everything, destroy it
 	@APP_PYTHON="$(env)/bin/python" exec .emulator/bin/python tests/programs/rehearse.py "$(LOAD)" $(deploy_steps)
 
-pictures: requirements ## Draw README.md's pictures again, from a real run
-	"$(env)/bin/python" tests/programs/pictures.py
+pictures: $(all_tests) $(emulator) ## Draw the READMEs' pictures again
+	.tests/bin/python tests/programs/pictures.py
 
 clean: ## Delete what make made here: .venv, the Lambda emulator, caches
 	rm -rf .venv .emulator .tests .rie .aws-cli .bench .uv .scanners .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -3,14 +3,19 @@
 They differ from the printed ones in the ports, which are free ones, and in `.env`: the settings are those of `make run_api`.
 """
 
+import os
+import re
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from helpers import CLEAN_ENVIRONMENT, OWN_PYTHON, ROOT, require, wait_for
-from pictures import CALL, READMES, Command, find_block, hide_variable, read_blocks, read_lines, run_block, start, stop
+from pictures import CALL, READMES, Command, find_block, read_blocks
 from rehearse import find_free_port
 
 # As after `. .venv/bin/activate`.
@@ -37,10 +42,82 @@ NOT_RUN_HERE = {
     LOG_LEVEL: "needs an AWS account, with the function in it",
 }
 
+# These parts differ from run to run.
+VARIABLE = {
+    r"\d+\.\d+ s\b|\b\d+ s in all": "… s",
+    r"(127\.0\.0\.1|localhost):\d+": r"\1:…",
+    r"\.env\.local\.\d+": ".env.local",
+    r"aws-cli/[\d.]+": "aws-cli/…",
+    r"\d+ KB": "… KB",
+    r":main:\d+": ":main:…",
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "…",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}": "…",
+}
+LIMIT = 600  # seconds for one command
+MARK = "### the command has ended"
+QUIET_CURL = 'curl() { command curl --no-progress-meter "$@"; }; export -f curl\n'
+
 
 def test_each_block_is_run_or_has_a_reason() -> None:
     blocks = [block for name in READMES for block in read_blocks((ROOT / name).read_text())]
     assert {block[0].text for block in blocks} == RUN_HERE | NOT_RUN_HERE.keys()
+
+
+def hide_variable(text: str) -> str:
+    for pattern, replacement in VARIABLE.items():
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def start(command: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def read_lines(process: subprocess.Popen[str], last: str = "") -> list[str]:
+    """Returns the lines of a process, until the last line or the end of the process."""
+    lines = []
+    limit = threading.Timer(LIMIT, os.killpg, [process.pid, signal.SIGKILL])
+    limit.start()
+    assert process.stdout
+    for text in process.stdout:
+        lines.append(text.rstrip())
+        if last and hide_variable(lines[-1]) == hide_variable(last):
+            break
+    limit.cancel()
+    return lines
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Ends a server as Ctrl-C does."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=LIMIT)
+
+
+def run_block(commands: list[str], folder: Path, environment: dict[str, str]) -> list[list[str]]:
+    """Runs commands in one shell, as one types them one after the other. Returns the output of each."""
+    # The commands are the shell's input: `bash` among them starts another shell, which reads on until `exit`.
+    # Behind each comes an empty line, since curl ends its output without one, and a mark.
+    outputs: list[list[str]] = [[]]
+    with start("bash", folder, environment) as process:
+        assert process.stdin
+        process.stdin.write(QUIET_CURL + "".join(f"{command}\necho; echo '{MARK}'\n" for command in commands))
+        process.stdin.close()
+        for line in read_lines(process):
+            if line == MARK:
+                outputs.append([])
+            elif line:
+                outputs[-1].append(line)
+    return outputs[:-1]
 
 
 @contextmanager
@@ -64,7 +141,7 @@ def check(block: list[Command], checkout: Path, *changes: tuple[str, str]) -> No
     outputs = run_block(commands, checkout, ENVIRONMENT)
     for command, output in zip(block, outputs, strict=True):
         shown = [hide_variable(line) for line in command.output if line != "…"]
-        printed = [hide_variable(line.text) for line in output]
+        printed = [hide_variable(line) for line in output]
         rest = iter(printed)
         in_order = all(line in rest for line in shown)
         assert in_order if "…" in command.output else printed == shown, printed
@@ -77,7 +154,7 @@ def test_secured_api_and_its_calls_print_what_the_readme_shows(checkout: Path) -
     (shown,) = find_block("make run_api")
     server = start(f"make --no-print-directory run_api API_PORT={port}", checkout, ENVIRONMENT)
     try:
-        printed = [line.text for line in read_lines(server, shown.output[-1])]
+        printed = read_lines(server, shown.output[-1])
         assert [hide_variable(line) for line in printed] == [hide_variable(line) for line in shown.output]
         changes = ((".env.local", f".env.local.{port}"), (".venv/bin/python", "python"), (":8000/", f":{port}/"))
         check(find_block(CALL), checkout, *changes)
