@@ -1,6 +1,6 @@
 """Draws the READMEs' pictures of a terminal: README.md's first calls, and a run of `make rehearse`.
 
-`make pictures` runs it. The tests read a picture's text from its <desc>. Screen readers get the text of README.md.
+`make pictures` runs it. The tests and screen readers read a picture's text from its <desc>.
 """
 
 import io

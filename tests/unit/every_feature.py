@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
+from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, FastAPI, Form, HTTPException, Request, UploadFile
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from pydantic import BaseModel
 from starlette.middleware.gzip import GZipMiddleware
@@ -107,10 +107,6 @@ def make_app() -> FastAPI:
     async def upload(file: UploadFile, note: Annotated[str, Form()]) -> dict[str, Any]:
         content = await file.read()
         return {"name": file.filename, "type": file.content_type, "note": note, "same": content == PNG}
-
-    @app.post("/raw-file")
-    async def upload_raw(content: Annotated[bytes, File()]) -> dict[str, int]:
-        return {"size": len(content)}
 
     @app.get("/background")
     async def work_later(tasks: BackgroundTasks) -> str:

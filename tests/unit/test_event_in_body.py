@@ -144,8 +144,7 @@ def test_status_of_the_route_stands_in_the_envelope() -> None:
     [
         *((text, ["body"]) for text in (b"", b"hello", b"\xff", b"{", b"[" * 100_000, b'{"a":')),
         *((json.loads(text), list(GUIDE)) for text in ("{}", "[]", "1", "null", '"text"')),
-        *(({key: value for key, value in GUIDE.items() if key != name}, [name]) for name in GUIDE),
-        *((GUIDE | {name: wrong}, [name]) for name in GUIDE for wrong in (3, ["a"])),
+        *((GUIDE | {name: 3}, [name]) for name in GUIDE),
         ({**GUIDE, "path": "/hello-lambda"}, ["path"]),
         ({**GUIDE, "path": "/hello-lambda/", "httpMethod": "POST"}, ["path"]),
         ({"Records": [{"eventSource": "aws:sqs"}]}, list(GUIDE)),

@@ -54,17 +54,6 @@ def test_lifespan_starts_with_the_first_event_elsewhere() -> None:
     assert run(POOL + INVOKE) == ["init is over", "open", '["a pool",1]', '["a pool",1]', "close"]
 
 
-def test_startup_and_shutdown_handlers_run_as_well() -> None:
-    code = """
-from fastapi import FastAPI
-from behind_lambda import make_handler
-app = FastAPI(on_startup=[lambda: print("open")], on_shutdown=[lambda: print("close")])
-handler = make_handler(app)
-print("init is over")
-"""
-    assert run(code, **ON_LAMBDA) == ["open", "init is over", "close"]
-
-
 @pytest.mark.parametrize("module", ["app.app", "app.cold_start"])
 def test_startup_that_fails_ends_the_init_with_one_line_that_holds_the_traceback(module: str) -> None:
     code = f"""

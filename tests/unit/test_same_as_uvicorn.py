@@ -14,15 +14,11 @@ from app.aws_lambda import RequestLog
 JSON = (("Content-Type", "application/json"),)
 BOUNDARY = "a-boundary"
 FORM = (("Content-Type", f"multipart/form-data; boundary={BOUNDARY}"),)
-UPLOAD = (
-    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="note"\r\n\r\nmine\r\n'
-    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{{}}"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+NOTE = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="note"\r\n\r\nmine\r\n'
+FILE = (
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
 )
-
-
-def make_upload(field: str) -> bytes:
-    return UPLOAD.format(field).encode() + PNG + f"\r\n--{BOUNDARY}--\r\n".encode()
-
+UPLOAD = f"{NOTE}{FILE}".encode() + PNG + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 REQUESTS = {
     "the root, its URL and the URL of a route": Request("GET", "/"),
@@ -57,8 +53,7 @@ REQUESTS = {
     "a bare ASGI function that is mounted": Request("GET", "/bare/path"),
     "text in Latin-1": Request("GET", "/latin"),
     "a stream": Request("GET", "/stream"),
-    "an upload": Request("POST", "/files", FORM, make_upload("file")),
-    "an upload as bytes": Request("POST", "/raw-file", FORM, make_upload("content")),
+    "an upload": Request("POST", "/files", FORM, UPLOAD),
     "an upload without its file": Request("POST", "/files", FORM, f"--{BOUNDARY}--\r\n".encode()),
     "a background task": Request("GET", "/background"),
     "a redirect": Request("GET", "/redirect"),
