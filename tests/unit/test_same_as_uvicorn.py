@@ -91,7 +91,7 @@ DIFFERENCES: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
         {"an encoded slash in the path": HTTP_API},
     ),
     "An answer without a content type gets one": (
-        "Format 2.0 makes it `application/json`",
+        "For format 2.0, Mangum makes it `application/json`",
         dict.fromkeys(
             (
                 "a repeated response header",
