@@ -97,7 +97,7 @@ build_image: ## Build the container image, on the newest base image
 
 run_container: build_image ## Run the image on this machine, as Lambda does
 	@aws/require LAMBDA_PORT:$(LAMBDA_PORT)
-	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
+	@echo ">> in another terminal, one request at a time: curl $(url) -d @examples/event.json"
 	docker run --rm --name $(LAMBDA_CONTAINER_NAME) --platform $(platform) --publish 127.0.0.1:$(LAMBDA_PORT):8080 $(LOCAL_IMAGE) || $(explain_crash)
 
 ##@ Deploy to AWS: step by step

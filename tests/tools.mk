@@ -44,7 +44,7 @@ rename: ## Rename the application in every file, for example to NAME=my-api
 
 run_lambda: requirements .rie/aws-lambda-rie ## Run the handler on the Lambda emulator, without a container
 	@aws/require LAMBDA_PORT:$(LAMBDA_PORT) LAMBDA_PORT:$$(($(LAMBDA_PORT) + 1))
-	@echo ">> in another terminal, one request at a time: curl $(url) -d @tests/events/guide.json"
+	@echo ">> in another terminal, one request at a time: curl $(url) -d @examples/event.json"
 	.rie/aws-lambda-rie --runtime-interface-emulator-address 127.0.0.1:$(LAMBDA_PORT) \
 	  --runtime-api-address 127.0.0.1:$$(($(LAMBDA_PORT) + 1)) "$(env)/bin/python" -m awslambdaric app.app.handler || $(explain_crash)
 

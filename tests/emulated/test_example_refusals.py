@@ -99,7 +99,7 @@ def test_role_calls_with_its_session_token_and_is_told_if_it_is_missing(
 CURL = r"""
 curl --silent --show-error --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" \
   -K <(echo "user = $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY") -H "x-amz-security-token: $AWS_SESSION_TOKEN" \
-  -H 'Content-Type: application/json' -d @tests/events/guide.json "$API_SECURE_ENDPOINT"
+  -H 'Content-Type: application/json' -d @examples/event.json "$API_SECURE_ENDPOINT"
 """
 
 

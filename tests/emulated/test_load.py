@@ -53,7 +53,7 @@ def send_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SendLoad:
                 f"AWS_REGION=eu-central-1\nAWS_ACCESS_KEY=AKIAIOSFODNN7EXAMPLE\nAWS_SECRET_ACCESS_KEY=hunter2\n"
                 f"API_SECURE_ENDPOINT=http://127.0.0.1:{server.server_port}/default/hello-lambda\n"
             )
-            monkeypatch.setattr("sys.argv", ["load.py", "64"])
+            monkeypatch.setattr("sys.argv", ["load.py", "64", "/hello/", HELLO])
             monkeypatch.setenv("ENV_FILE", str(env_file))
             monkeypatch.setenv("NO_PROXY", "127.0.0.1")
             try:

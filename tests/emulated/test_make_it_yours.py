@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT, run_make
+from test_rehearse import NO_ENGINE
 
 ROUTER = '''"""Keeps items."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, UploadFile
+from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -21,6 +23,12 @@ router = APIRouter(prefix="/items")
 class Item(BaseModel):
     name: str
     price: float = 0
+
+
+@router.get("", include_in_schema=False)
+@router.get("/")
+async def list_items() -> list[Item]:
+    return []
 
 
 @router.post("/", status_code=201)
@@ -36,8 +44,8 @@ async def read_item(number: int, word: str | None = None) -> Item:
 
 
 @router.put("/{number}/picture")
-async def upload(number: int, file: UploadFile) -> int:
-    return len(await file.read())
+async def upload(number: int, picture: Annotated[bytes, Body(media_type="image/png")]) -> int:
+    return len(picture)
 
 
 @router.get("/{number}/stream")
@@ -57,27 +65,39 @@ MYPY_CACHE = {"MYPY_CACHE_DIR": str(ROOT / ".mypy_cache")}  # without it, mypy t
 @pytest.fixture
 def own_checkout(checkout: Path) -> Path:
     """A checkout that has the environments of `make lint`, which take a minute to install."""
-    assert run_make(".tests", ".scanners").returncode == 0
-    for folder in (".tests", ".scanners"):
+    assert run_make(".tests", ".scanners", ".emulator").returncode == 0
+    for folder in (".tests", ".scanners", ".emulator"):
         (checkout / folder).symlink_to(ROOT / folder)
     return checkout
 
 
-def test_renamed_application_with_an_own_route_passes_lint_and_tests(own_checkout: Path) -> None:
+def test_renamed_application_with_own_routes_alone_passes_lint_tests_and_rehearsal(own_checkout: Path) -> None:
+    """As README.md says under "Make it yours"."""
     folder = ["--directory", str(own_checkout)]
     process = run_make("rename", f"NAME={NAME}", *folder)
     assert process.returncode == 0, process.stderr
     (own_checkout / "app/routers/items.py").write_text(ROUTER)
-    app = own_checkout / "app/app.py"
-    text = app.read_text().replace("goodbye, hello", "goodbye, hello, items")
-    app.write_text(
-        text.replace("app.include_router(hello", "app.include_router(items.router)\napp.include_router(hello")
-    )
+    for name, changes in {
+        "app/app.py": {
+            "goodbye, hello": "items",
+            "(hello.router)": "(items.router)",
+            "app.include_router(goodbye.router)\n": "",
+        },
+        "examples/invoke_secure_routes.py": {'("hello", "goodbye")': '("items",)'},
+        "examples/event.json": {"/hello": "/items"},
+    }.items():
+        text = (own_checkout / name).read_text()
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        (own_checkout / name).write_text(text)
+    for name in ("app/routers/hello.py", "app/routers/goodbye.py", "tests/unit/test_hello_and_goodbye.py"):
+        (own_checkout / name).unlink()
 
     found = subprocess.run(["git", "grep", "-i", "hello-lambda"], cwd=own_checkout, capture_output=True, text=True)
     assert found.stdout == "LICENSE:Copyright (c) 2026 The hello-lambda authors\n"  # MIT wants it kept
-    for target in ("format", "lint", "test"):
-        process = run_make(target, *folder, **MYPY_CACHE)
+    for target in ("format", "lint", "test", "rehearse"):
+        process = run_make(target, *folder, **MYPY_CACHE, **NO_ENGINE)
         assert process.returncode == 0, process.stdout + process.stderr
     assert f"APP_NAME := {NAME}\n" in (own_checkout / "Makefile").read_text()
     assert f"make rename NAME={NAME}" in (own_checkout / "README.md").read_text()

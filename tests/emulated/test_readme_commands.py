@@ -21,7 +21,7 @@ from rehearse import find_free_port
 # As after `. .venv/bin/activate`.
 ENVIRONMENT = CLEAN_ENVIRONMENT | OWN_PYTHON | {"PATH": f"{sys.prefix}/bin:{CLEAN_ENVIRONMENT['PATH']}"}
 HELLO = "curl http://localhost:5000/hello/"
-INVOKE = "curl http://localhost:9000/2015-03-31/functions/function/invocations -d @tests/events/guide.json"
+INVOKE = "curl http://localhost:9000/2015-03-31/functions/function/invocations -d @examples/event.json"
 CURL = (
     '(. ./.env; echo "user = $AWS_ACCESS_KEY:$AWS_SECRET_ACCESS_KEY" | \\\n'
     '  curl -K - --aws-sigv4 "aws:amz:$AWS_REGION:execute-api" "${API_SECURE_ENDPOINT%/*}/hello/")'

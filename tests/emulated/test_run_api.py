@@ -467,8 +467,12 @@ def test_lost_account_ends_the_run_with_one_sentence(checkout: Path, tmp_path: P
 def test_ctrl_c_leaves_nothing_within_seconds(checkout: Path, tmp_path: Path) -> None:
     with running_api(checkout, find_free_port(), tmp_path) as api:
         started = time.monotonic()
-        os.killpg(api.make.pid, signal.SIGINT)
+        for _ in range(3):  # people press it again
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(api.make.pid, signal.SIGINT)
+            time.sleep(0.2)
         api.make.wait(timeout=30)
         assert time.monotonic() - started < 10  # 1.2 s on an idle machine
         assert find_leftovers(api) == []
         assert api.output.splitlines()[-1].endswith(">> stopped everything")
+        assert "Traceback" not in api.output

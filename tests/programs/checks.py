@@ -3,10 +3,15 @@
 import json
 import re
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rehearse import Rehearsal
+
+# The event that README.md sends, too. A reader enters a path of their own application there.
+EVENT = (Path(__file__).parent.parent.parent / "examples/event.json").read_text()
+PATH: str = json.loads(EVENT)["path"]
 
 
 def invoke(rehearsal: "Rehearsal") -> str:
@@ -21,7 +26,7 @@ def call_with_curl(rehearsal: "Rehearsal") -> None:
         return
     settings = rehearsal.read_settings()
     key, secret = settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"]
-    for path, status in (("/hello/", 200), ("/goodbye", 200), ("/nothing", 404)):
+    for path, status in ((PATH, 200), (PATH.rstrip("/"), 200), ("/nothing", 404)):
         action = partial(call, rehearsal, key, secret, path, status)
         rehearsal.step(f"curl --aws-sigv4 GET {path}", action)
     rehearsal.step("curl unsigned: 403", partial(call, rehearsal, "", ""))
@@ -30,7 +35,7 @@ def call_with_curl(rehearsal: "Rehearsal") -> None:
     rehearsal.step("curl as a user whom no policy allows: 403", partial(call_as_stranger, rehearsal))
 
 
-def call(rehearsal: "Rehearsal", access_key: str, secret: str, path: str = "/hello/", status: int = 403) -> str:
+def call(rehearsal: "Rehearsal", access_key: str, secret: str, path: str = PATH, status: int = 403) -> str:
     """Calls a path of the API's stage, signed if there is a key, and returns the body of the answer."""
     settings = rehearsal.read_settings()
     url = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + path
@@ -56,15 +61,16 @@ def call_as_stranger(rehearsal: "Rehearsal") -> str:
 
 def send_load(rehearsal: "Rehearsal", load: int) -> str:
     # A fast machine would exceed the limits of the stage.
-    *_, api, stage, _ = rehearsal.read_settings()["API_SECURE_ENDPOINT"].split("/")
+    settings = rehearsal.read_settings()
+    *_, api, stage, _ = settings["API_SECURE_ENDPOINT"].split("/")
     limits = [
         {"op": "replace", "path": f"/*/*/throttling/{limit}", "value": str(load)}
         for limit in ("rateLimit", "burstLimit")
     ]
     rehearsal.function.connect("apigateway").update_stage(restApiId=api, stageName=stage, patchOperations=limits)
-    return rehearsal.run(
-        rehearsal.environment["PYTHON"], "tests/programs/load.py", str(load), timeout=900 + load
-    ).strip()
+    answer = call(rehearsal, settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"], status=200)
+    command = (rehearsal.environment["PYTHON"], "tests/programs/load.py", str(load), PATH, answer)
+    return rehearsal.run(*command, timeout=900 + load).strip()
 
 
 def check_nothing_is_left(rehearsal: "Rehearsal") -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
+from checks import EVENT, PATH
 from roles import ADMINISTRATOR
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -85,14 +86,13 @@ class Function:
         return Path(archive).read_bytes()
 
     def check(self) -> str:
-        """Returns what the app answers to the guide's event. Raises RuntimeError with any answer but 200 and 404."""
-        event = (ROOT / "tests/events/guide.json").read_bytes()
-        result = self.client.invoke(FunctionName=NAME, Payload=event)
+        """Returns what the app answers to the event. Raises RuntimeError with any answer but 200 and 404."""
+        result = self.client.invoke(FunctionName=NAME, Payload=EVENT)
         answer = json.loads(result["Payload"].read())
         if "FunctionError" in result or answer["statusCode"] not in (200, 404):
             raise RuntimeError(json.dumps(answer, indent=1))
         if answer["statusCode"] == 404:
-            return f"404, app/ has no route {json.loads(event)['path']} of tests/events/guide.json"
+            return f"404, app/ has no route {PATH} of examples/event.json"
         return str(answer["body"])
 
 

@@ -92,6 +92,7 @@ class Rehearsal:
 
     def end_everything(self) -> None:
         assert self.guard.stdin
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # people press Ctrl-C again
         # The guard waits for what it ends. It cannot tell a zombie from a process that runs.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         self.guard.stdin.close()

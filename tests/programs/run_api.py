@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from checks import PATH
 from guard import MARK, is_own
 from rehearse import ROOT, Rehearsal
 
@@ -34,8 +35,8 @@ The API runs until Ctrl-C, at {stage}/
 
 Open another terminal in this folder. Send a signed request, and an unsigned one:
 
-  ENV_FILE={env_file} {python} examples/call_route.py /hello/
-  curl {stage}/hello/
+  ENV_FILE={env_file} {python} examples/call_route.py {path}
+  curl {stage}{path}
 """
 
 
@@ -77,7 +78,7 @@ def print_help(rehearsal: Rehearsal, env_file: Path) -> None:
     stage = rehearsal.read_settings()["API_SECURE_ENDPOINT"].rpartition("/")[0]
     python = rehearsal.environment["PYTHON"]
     python = os.path.relpath(python, ROOT) if Path(python).is_relative_to(ROOT) else python
-    print(HELP.format(stage=stage, env_file=env_file.name, python=shlex.quote(python)))
+    print(HELP.format(stage=stage, env_file=env_file.name, python=shlex.quote(python), path=PATH))
     if not rehearsal.in_image:
         print(">> a change under app/ is deployed when it is saved", flush=True)
 
