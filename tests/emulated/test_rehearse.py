@@ -243,7 +243,7 @@ def check(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_function_answers_also_if_the_app_has_no_route_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check(200, "hello", monkeypatch) == "hello"
     without = check(404, '{"detail":"Not Found"}', monkeypatch)
-    assert without == "404, app/ has no route /hello/ of examples/event.json"
+    assert without == "404 to /hello/: enter a GET of app/ in examples/event.json"
 
 
 def test_function_that_fails_stops_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
