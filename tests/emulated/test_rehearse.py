@@ -240,7 +240,7 @@ def check(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return Function("http://127.0.0.1:9", "eu-central-1", ROOT, Path(sys.executable)).check()
 
 
-def test_function_answers_also_if_the_app_has_no_route_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_answers_also_if_the_app_has_no_route_of_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check(200, "hello", monkeypatch) == "hello"
     without = check(404, '{"detail":"Not Found"}', monkeypatch)
     assert without == "404 to /hello/: enter a GET of app/ in examples/event.json"

@@ -3,15 +3,10 @@
 import json
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rehearse import Rehearsal
-
-# The event that README.md sends, too. A reader enters a path of their own application there.
-EVENT = (Path(__file__).parent.parent.parent / "examples/event.json").read_text()
-PATH: str = json.loads(EVENT)["path"]
 
 
 def invoke(rehearsal: "Rehearsal") -> str:
@@ -26,7 +21,8 @@ def call_with_curl(rehearsal: "Rehearsal") -> None:
         return
     settings = rehearsal.read_settings()
     key, secret = settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"]
-    for path, status in ((PATH, 200), (PATH.rstrip("/"), 200), ("/nothing", 404)):
+    own = rehearsal.function.path
+    for path, status in ((own, 200), (own.rstrip("/"), 200), ("/nothing", 404)):
         action = partial(call, rehearsal, key, secret, path, status)
         rehearsal.step(f"curl --aws-sigv4 GET {path}", action)
     rehearsal.step("curl unsigned: 403", partial(call, rehearsal, "", ""))
@@ -35,10 +31,13 @@ def call_with_curl(rehearsal: "Rehearsal") -> None:
     rehearsal.step("curl as a user whom no policy allows: 403", partial(call_as_stranger, rehearsal))
 
 
-def call(rehearsal: "Rehearsal", access_key: str, secret: str, path: str = PATH, status: int = 403) -> str:
-    """Calls a path of the API's stage, signed if there is a key, and returns the body of the answer."""
+def call(rehearsal: "Rehearsal", access_key: str, secret: str, path: str = "", status: int = 403) -> str:
+    """Calls a path of the API's stage, signed if there is a key, and returns the body of the answer.
+
+    Without a path, it is that of examples/event.json.
+    """
     settings = rehearsal.read_settings()
-    url = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + path
+    url = settings["API_SECURE_ENDPOINT"].rsplit("/", 1)[0] + (path or rehearsal.function.path)
     options = ["--silent", "--show-error", "--max-time", "60", "--write-out", "\n%{http_code}"]
     # The secret goes to standard input: every user of the machine can read a command line.
     sign = f'user = "{access_key}:{secret}"\naws-sigv4 = "aws:amz:{settings["AWS_REGION"]}:execute-api"\n'
@@ -69,7 +68,7 @@ def send_load(rehearsal: "Rehearsal", load: int) -> str:
     ]
     rehearsal.function.connect("apigateway").update_stage(restApiId=api, stageName=stage, patchOperations=limits)
     answer = call(rehearsal, settings["AWS_ACCESS_KEY"], settings["AWS_SECRET_ACCESS_KEY"], status=200)
-    command = (rehearsal.environment["PYTHON"], "tests/programs/load.py", str(load), PATH, answer)
+    command = (rehearsal.environment["PYTHON"], "tests/programs/load.py", str(load), rehearsal.function.path, answer)
     return rehearsal.run(*command, timeout=900 + load).strip()
 
 

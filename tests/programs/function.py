@@ -16,7 +16,6 @@ from typing import Any
 import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
-from checks import EVENT, PATH
 from roles import ADMINISTRATOR
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,6 +30,9 @@ class Function:
         self.session = botocore.session.Session()
         self.client = self.connect("lambda")
         self.folder = folder / "function"
+        # README.md sends this event, too. A reader enters a path of their own application there.
+        self.event = (ROOT / "examples/event.json").read_text()
+        self.path: str = json.loads(self.event)["path"]
         self.entry_point = re.findall(r'^CMD \["(.+)"\]', (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
 
     def connect(self, service: str) -> Any:
@@ -87,12 +89,12 @@ class Function:
 
     def check(self) -> str:
         """Returns what the app answers to the event. Raises RuntimeError if the function fails."""
-        result = self.client.invoke(FunctionName=NAME, Payload=EVENT)
+        result = self.client.invoke(FunctionName=NAME, Payload=self.event)
         answer = json.loads(result["Payload"].read())
         if "FunctionError" in result or answer["statusCode"] >= 500:
             raise RuntimeError(json.dumps(answer, indent=1))
         if answer["statusCode"] != 200:
-            return f"{answer['statusCode']} to {PATH}: enter a GET of app/ in examples/event.json"
+            return f"{answer['statusCode']} to {self.path}: enter a GET of app/ in examples/event.json"
         return str(answer["body"])
 
 

@@ -1,6 +1,7 @@
 """Sends signed requests from many clients at once, and checks that each is answered, and with its own answer.
 
-The rehearsal calls it with the number of requests, their path, and the body of the answer. The address and the key it reads from ENV_FILE.
+The rehearsal calls it with the number of requests, their path, and the body of the answer. The address and the key it
+reads from ENV_FILE.
 """
 
 import os

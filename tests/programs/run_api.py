@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from checks import PATH
 from guard import MARK, is_own
 from rehearse import ROOT, Rehearsal
 
@@ -78,7 +77,8 @@ def print_help(rehearsal: Rehearsal, env_file: Path) -> None:
     stage = rehearsal.read_settings()["API_SECURE_ENDPOINT"].rpartition("/")[0]
     python = rehearsal.environment["PYTHON"]
     python = os.path.relpath(python, ROOT) if Path(python).is_relative_to(ROOT) else python
-    print(HELP.format(stage=stage, env_file=env_file.name, python=shlex.quote(python), path=PATH))
+    path = rehearsal.function.path
+    print(HELP.format(stage=stage, env_file=env_file.name, python=shlex.quote(python), path=path))
     if not rehearsal.in_image:
         print(">> a change under app/ is deployed when it is saved", flush=True)
 
